@@ -1,0 +1,107 @@
+"""Configs are frozen dataclasses; this checks, overrides and compares them."""
+
+import dataclasses
+import typing
+from typing import Any
+
+
+def check(where: str, field: str, given: Any, ok: bool, allowed: str) -> None:
+  """Raises a ValueError that names field, value and what is allowed."""
+  if not ok:
+    raise ValueError(f'{where}.{field}={given!r}: must be {allowed}')
+
+
+def override(config: Any, assignments: list[str]) -> Any:
+  """A copy of a nested config with fields replaced.
+
+  Args:
+    config: a frozen dataclass.
+    assignments: strings 'a.b=value', applied together.
+
+  Returns:
+    The new config, checked by the __post_init__ of everything it touches.
+
+  Raises:
+    ValueError: on an unknown field, an ill-typed value or one the config
+      refuses.
+  """
+  changes = {}
+  for assignment in assignments:
+    path, equals, text = assignment.partition('=')
+    if not equals or not path:
+      raise ValueError(f'--set {assignment}: must look like field.name=value')
+    node = changes
+    *parents, leaf = path.strip().split('.')
+    for name in parents:
+      node = node.setdefault(name, {})
+      if not isinstance(node, dict):
+        raise ValueError(f'--set {path}: its parent is also set to a value')
+    if leaf in node:
+      raise ValueError(f'--set {path}: given twice, or a child of it is')
+    node[leaf] = text.strip()
+  return _replace(config, changes, '')
+
+
+def _replace(config: Any, changes: dict, prefix: str) -> Any:
+  """Replaces {field: text or {...}} in a dataclass, children first."""
+  hints = typing.get_type_hints(type(config))
+  names = [field.name for field in dataclasses.fields(config)]
+  new = {}
+  for name, value in changes.items():
+    path = prefix + name
+    if name not in names:
+      raise ValueError(
+          f'--set {path}: no such field; allowed here: '
+          + ', '.join(prefix + n for n in names))
+    old = getattr(config, name)
+    if isinstance(value, dict):
+      if not dataclasses.is_dataclass(old):
+        raise ValueError(f'--set {path}: has no fields of its own')
+      new[name] = _replace(old, value, path + '.')
+    elif dataclasses.is_dataclass(old):
+      raise ValueError(f'--set {path}: a group; set one of its fields: '
+                       + ', '.join(f'{path}.{f.name}'
+                                   for f in dataclasses.fields(old)))
+    else:
+      new[name] = parse(path, value, hints[name])
+  return dataclasses.replace(config, **new)
+
+
+def parse(path: str, text: str, kind: Any) -> Any:
+  """Reads a value of type bool, int, float or str, or raises ValueError."""
+  try:
+    if kind is bool:
+      return {'true': True, 'false': False}[text.lower()]
+    if kind is int:
+      return int(text)
+    if kind is float:
+      return float(text)
+    return text
+  except (KeyError, ValueError):
+    allowed = {bool: 'true or false', int: 'an integer', float: 'a number'}
+    raise ValueError(
+        f'--set {path}={text}: must be {allowed[kind]}') from None
+
+
+def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
+  """{'a.b': value} of a nested dict or dataclass."""
+  if dataclasses.is_dataclass(config):
+    config = dataclasses.asdict(config)
+  flat = {}
+  for name, value in config.items():
+    if isinstance(value, dict):
+      flat.update(flatten(value, f'{prefix}{name}.'))
+    else:
+      flat[prefix + name] = value
+  return flat
+
+
+def differences(old: Any, new: Any) -> list[str]:
+  """Lines 'a.b: old -> new' for every field in which two configs differ."""
+  old, new = flatten(old), flatten(new)
+  missing = 'absent'
+  return [
+      f'{name}: {old.get(name, missing)!r} -> {new.get(name, missing)!r}'
+      for name in sorted(set(old) | set(new))
+      if old.get(name, missing) != new.get(name, missing)
+  ]

@@ -1,0 +1,238 @@
+"""Dark Room, Dark Room (Hard) and Dark Key-to-Door: one family of grids.
+
+The agent sees its own cell and nothing else. A task is a sequence of goal
+cells, which must be inferred from rewards. Laskin et al. (2022), section 4:
+
+  * Dark Room: 9x9, one goal that pays on every step spent on it, 20 steps,
+    from the centre; 81 tasks.
+  * Dark Room (Hard): 17x17, one goal that pays once; 289 tasks.
+  * Dark Key-to-Door: 9x9, a key that pays once, then a door that pays once,
+    50 steps, from a random cell; 81 * 81 tasks. Holding the key is not seen.
+"""
+
+import dataclasses
+import functools
+
+import chex
+from flax import struct
+from gymnax.environments import environment
+from gymnax.environments import spaces
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adjax import config as config_lib
+from adjax import types
+
+# left, right, up, down, no-op, as (x, y) with y growing upwards.
+MOVES = np.array([(-1, 0), (1, 0), (0, 1), (0, -1), (0, 0)], np.int8)
+LEFT, RIGHT, UP, DOWN, STAY = range(5)
+
+
+@struct.dataclass
+class EnvState(environment.EnvState):
+  """time [], position [2] (x, y), found [] (goals collected so far)."""
+  time: chex.Array
+  position: chex.Array
+  found: chex.Array
+
+
+@struct.dataclass
+class EnvParams(environment.EnvParams):
+  """The task: goals [G, 2] as (x, y), to be visited in this order."""
+  goals: chex.Array = dataclasses.field(
+      default_factory=lambda: jnp.zeros((1, 2), jnp.int8))
+  max_steps_in_episode: int = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """A grid, its rules and its split into three sets of tasks.
+
+  Attributes:
+    size: cells along a side; odd, so that there is a centre.
+    num_goals: 1, or 2 for a key and then its door.
+    episode_length: steps in an episode.
+    pays_once: whether a goal pays only when it is first reached (Hard and
+      Key-to-Door) or on every step spent on it (Dark Room, one goal only).
+    random_start: whether an episode starts in a uniformly drawn cell or in the
+      centre.
+    terminate: whether an episode ends when its last goal is reached. The paper
+      does not say; off, as its returns of up to 20 need for Dark Room.
+    same_cell: whether goals may share a cell (the paper's count of 6561
+      key-to-door tasks includes those). One goal is collected a step, so a door
+      under its key takes one step more.
+    num_train: training tasks.
+    num_validation: validation tasks.
+    num_held_out: held-out tasks.
+    split_seed: which tasks go where; the sets are disjoint for every seed.
+  """
+  size: int = 9
+  num_goals: int = 1
+  episode_length: int = 20
+  pays_once: bool = False
+  random_start: bool = False
+  terminate: bool = False
+  same_cell: bool = True
+  num_train: int = 61
+  num_validation: int = 10
+  num_held_out: int = 10
+  split_seed: int = 0
+
+  def __post_init__(self):
+    check = functools.partial(config_lib.check, 'tasks')
+    check('size', self.size, self.size % 2 == 1 and 3 <= self.size <= 127,
+          'an odd number from 3 to 127')
+    check('num_goals', self.num_goals, self.num_goals in (1, 2), '1 or 2')
+    check('episode_length', self.episode_length, self.episode_length >= 1,
+          'at least 1')
+    check('pays_once', self.pays_once, self.pays_once or self.num_goals == 1,
+          'True when num_goals is 2')
+    for name in ('num_train', 'num_validation', 'num_held_out'):
+      check(name, getattr(self, name), getattr(self, name) >= 1, 'at least 1')
+    used = self.num_train + self.num_validation + self.num_held_out
+    check('num_train + num_validation + num_held_out', used,
+          used <= self.num_tasks, f'at most {self.num_tasks}, all there are')
+
+  @property
+  def num_tasks(self) -> int:
+    cells = self.size**2
+    if self.num_goals == 1:
+      return cells
+    return cells**2 if self.same_cell else cells * (cells - 1)
+
+
+DARK_ROOM = Config()
+DARK_ROOM_HARD = Config(
+    size=17, pays_once=True, num_train=225, num_validation=32, num_held_out=32)
+KEY_TO_DOOR = Config(
+    num_goals=2, episode_length=50, pays_once=True, random_start=True,
+    num_train=1024, num_validation=32, num_held_out=64)
+
+
+class DarkRoom(environment.Environment):
+  """The grid as a gymnax 1.0 environment; equal configs are equal to jit."""
+
+  def __init__(self, config: Config = DARK_ROOM):
+    self.config = config
+
+  def __eq__(self, other):
+    return isinstance(other, DarkRoom) and self.config == other.config
+
+  def __hash__(self):
+    return hash(self.config)
+
+  @property
+  def default_params(self) -> EnvParams:
+    return EnvParams(
+        goals=jnp.zeros((self.config.num_goals, 2), jnp.int8),
+        max_steps_in_episode=self.config.episode_length)
+
+  @property
+  def num_actions(self) -> int:
+    return len(MOVES)
+
+  def action_space(self, params=None) -> spaces.Discrete:
+    return spaces.Discrete(len(MOVES))
+
+  def observation_space(self, params=None) -> spaces.Box:
+    return spaces.Box(0, self.config.size - 1, (2,), jnp.int8)
+
+  def reset_env(self, key, params):
+    if self.config.random_start:
+      position = jax.random.randint(
+          key, (2,), 0, self.config.size).astype(jnp.int8)
+    else:
+      position = jnp.full((2,), self.config.size // 2, jnp.int8)
+    state = EnvState(time=jnp.int32(0), position=position, found=jnp.int8(0))
+    return self.observe(key, state, None, params), state
+
+  def step_env(self, key, state, action, params):
+    position = jnp.clip(
+        state.position + jnp.asarray(MOVES)[action], 0, self.config.size - 1)
+    goal = _next_goal(params, state.found)
+    reached = (state.found < self.config.num_goals) & jnp.all(position == goal)
+    last = state.found >= self.config.num_goals - 1
+    found = state.found
+    if self.config.pays_once:
+      found = found + reached.astype(jnp.int8)
+    state = EnvState(time=state.time + 1, position=position, found=found)
+    terminated = reached & last & self.config.terminate
+    return (self.observe(key, state, action, params), state,
+            reached.astype(jnp.float32), terminated, {})
+
+  def observe(self, key, state, action, params):
+    del key, action, params
+    return state.position
+
+
+def _next_goal(params: EnvParams, found: chex.Array) -> chex.Array:
+  """The goal [2] that comes after `found` others; the last one if none does."""
+  goals = params.goals
+  if goals.shape[0] == 1:
+    return goals[0]
+  return jnp.where(found == 0, goals[0], goals[1])
+
+
+def walk(obs: chex.Array, target: chex.Array, key: chex.PRNGKey) -> chex.Array:
+  """An action on a shortest way from cell to cell [2], ties uniformly."""
+  chex.assert_shape([obs, target], (2,))
+  dx, dy = target[0] - obs[0], target[1] - obs[1]
+  horizontal = jnp.where(dx > 0, RIGHT, LEFT)
+  vertical = jnp.where(dy > 0, UP, DOWN)
+  sideways = jnp.where(dy == 0, True, (dx != 0) & jax.random.bernoulli(key))
+  arrived = (dx == 0) & (dy == 0)
+  return jnp.where(
+      arrived, STAY, jnp.where(sideways, horizontal, vertical)
+  ).astype(jnp.int8)
+
+
+def optimal_policy(
+    task: EnvParams, state: EnvState, key: chex.PRNGKey
+) -> chex.Array:
+  """Straight to the next goal; once the last is found, it stays there."""
+  return walk(state.position, _next_goal(task, state.found), key)
+
+
+def optimal_return(config: Config, task: EnvParams) -> chex.Array:
+  """The expected return [] of the optimal policy on one task.
+
+  Exact where the episode is long enough to reach every goal from every start
+  (all three of the paper's grids).
+  """
+  if config.pays_once or config.terminate:
+    return jnp.float32(config.num_goals)
+  distance = jnp.abs(task.goals[0].astype(jnp.int32) - config.size // 2).sum()
+  # The step that arrives is paid, and so is every later one.
+  steps = config.episode_length - jnp.maximum(distance - 1, 0)
+  return steps.astype(jnp.float32)
+
+
+def all_tasks(config: Config) -> EnvParams:
+  """Every task [M] of the law, in a fixed order."""
+  cells = np.indices((config.size,) * 2).reshape(2, -1).T.astype(np.int8)
+  goals = cells[:, None]
+  if config.num_goals == 2:
+    pairs = np.indices((len(cells),) * 2).reshape(2, -1)
+    if not config.same_cell:
+      pairs = pairs[:, pairs[0] != pairs[1]]
+    goals = cells[pairs.T]
+  return EnvParams(
+      goals=jnp.asarray(goals),
+      max_steps_in_episode=jnp.full(len(goals), config.episode_length))
+
+
+def tasks(config: Config = DARK_ROOM) -> types.TaskDistribution:
+  """The task distribution of a grid: three disjoint sets by the split seed."""
+  support = all_tasks(config)
+  order = np.random.default_rng(config.split_seed).permutation(config.num_tasks)
+  ends = np.cumsum(
+      [config.num_train, config.num_validation, config.num_held_out])
+  train, validation, held_out = (
+      jax.tree.map(lambda x, chosen=chosen: x[chosen], support)
+      for chosen in np.split(order[:ends[-1]], ends[:-1]))
+  return types.TaskDistribution(
+      env=DarkRoom(config), train=train, validation=validation,
+      held_out=held_out, support=support, episode_length=config.episode_length,
+      optimal_return=functools.partial(optimal_return, config),
+      optimal_policy=optimal_policy, walk=walk, num_goals=config.num_goals)

@@ -1,0 +1,77 @@
+"""The distilled learner: a frozen model that learns in its context."""
+
+from typing import Any
+from typing import NamedTuple
+
+import chex
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from adjax import model as model_lib
+from adjax import types
+from adjax.learners import acting
+
+
+def inputs_of(history: types.History) -> model_lib.Inputs:
+  """What was known before each step of a whole history [..., T].
+
+  Made before a history is cut, so that a piece begins with its true predecessor
+  and null inputs mean the beginning of a life and nothing else.
+  """
+  def previous(x, null):
+    return jnp.concatenate(
+        [jnp.full_like(x[..., :1], null), x[..., :-1]], -1)
+
+  return model_lib.Inputs(
+      obs=history.obs, action=previous(history.action, -1),
+      reward=previous(history.reward, 0), done=previous(history.done, False))
+
+
+class State(NamedTuple):
+  """place; the Inputs of the next step; the model's Cache."""
+  place: acting.Place
+  inputs: model_lib.Inputs
+  cache: model_lib.Cache
+
+
+def in_context(
+    env: Any, model: nn.Module, params: Any, temperature: float = 1.0
+) -> types.Learner:
+  """A learner whose weights never change: what it learns is in its cache.
+
+  Args:
+    env: a gymnax environment.
+    model: the sequence model.
+    params: its weights.
+    temperature: of the actions' distribution; 0 takes the likeliest.
+  """
+
+  def init(task, key):
+    place = acting.begin(env, task, key)
+    action = jnp.full(
+        (), -1, acting.smallest_int(acting.num_actions(env, task)))
+    inputs = model_lib.Inputs(
+        place.obs, action, jnp.float32(0), jnp.bool_(False))
+    return State(place, inputs, model.empty_cache())
+
+  def step(task, state, key):
+    action_key, env_key = jax.random.split(key)
+    logits, cache = model.apply(
+        params, state.inputs, state.cache, method='step')
+    action = choose(logits, temperature, action_key)
+    place, seen = acting.act(env, task, state.place, action, env_key)
+    inputs = model_lib.Inputs(
+        place.obs, seen.action, seen.reward, seen.done)
+    return State(place, inputs, cache), acting.single(seen)
+
+  return types.Learner(init, step)
+
+
+def choose(
+    logits: chex.Array, temperature: float, key: chex.PRNGKey
+) -> chex.Array:
+  """An action from logits [A]."""
+  if temperature == 0.0:
+    return jnp.argmax(logits, -1)
+  return jax.random.categorical(key, logits / temperature)

@@ -1,0 +1,140 @@
+"""What every learner needs in order to act: a place in an environment."""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adjax import types
+
+
+class Place(NamedTuple):
+  """Where one copy of an environment is: its state, and the obs [*O] shown."""
+  env_state: Any
+  obs: chex.Array
+
+
+def begin(env: Any, task: types.Task, key: chex.PRNGKey) -> Place:
+  """The first place of a life."""
+  obs, env_state = env.reset(key, task)
+  return Place(env_state, obs)
+
+
+def act(
+    env: Any, task: types.Task, place: Place, action: chex.Array,
+    key: chex.PRNGKey,
+) -> tuple[Place, types.Transition]:
+  """One step; where an episode ends, the new place is the next one's first."""
+  obs, env_state, reward, terminated, truncated, info = env.step(
+      key, place.env_state, action, task)
+  transition = types.Transition(
+      obs=place.obs,
+      action=action.astype(smallest_int(num_actions(env, task))),
+      reward=jnp.asarray(reward, jnp.float32),
+      done=jnp.logical_or(terminated, truncated),
+      terminated=jnp.asarray(terminated, bool),
+      next_obs=info['final_observation'])
+  return Place(env_state, obs), transition
+
+
+def single(transition: types.Transition) -> types.Transition:
+  """One step of one copy as Transition [n=1, K=1]."""
+  return jax.tree.map(lambda x: x[None, None], transition)
+
+
+def policy(
+    env: Any, choose: Callable[..., chex.Array]
+) -> types.Learner:
+  """A learner that never learns: choose(task, place, time, key) -> action."""
+
+  def init(task, key):
+    return begin(env, task, key), jnp.int32(0)
+
+  def step(task, state, key):
+    place, time = state
+    action_key, env_key = jax.random.split(key)
+    place, transition = act(
+        env, task, place, choose(task, place, time, action_key), env_key)
+    return (place, time + 1), single(transition)
+
+  return types.Learner(init, step)
+
+
+def num_actions(env: Any, task: types.Task | None = None) -> int:
+  """A, the number of actions of an environment with discrete actions."""
+  return int(env.action_space(task).n)
+
+
+def smallest_int(size: int) -> Any:
+  """The smallest signed integer dtype that holds -1 to size - 1."""
+  return next(dtype for dtype in (jnp.int8, jnp.int16, jnp.int32)
+              if size - 1 <= jnp.iinfo(dtype).max)
+
+
+def anneal(
+    start: float, end: float, steps: int, time: chex.Array
+) -> chex.Array:
+  """From start to end, linearly over so many steps, then end."""
+  share = jnp.clip(time / max(steps, 1), 0.0, 1.0)
+  return start + (end - start) * share
+
+
+def epsilon_greedy(
+    values: chex.Array, epsilon: chex.Numeric, key: chex.PRNGKey
+) -> chex.Array:
+  """A best action of values [A], ties uniformly; with epsilon any action.
+
+  One random number serves both draws: below epsilon it picks among all actions,
+  above it among the best.
+  """
+  chex.assert_rank(values, 1)
+  u = jax.random.uniform(key)
+  explore = u < epsilon
+  allowed = explore | (values == values.max())
+  share = jnp.where(explore, u / jnp.maximum(epsilon, 1e-9),
+                    (u - epsilon) / jnp.maximum(1.0 - epsilon, 1e-9))
+  return pick(allowed, share)
+
+
+def pick(allowed: chex.Array, share: chex.Array) -> chex.Array:
+  """The index at this share in [0, 1) of the true entries of allowed [M]."""
+  rank = jnp.cumsum(allowed)
+  nth = jnp.minimum((share * rank[-1]).astype(rank.dtype), rank[-1] - 1)
+  return jnp.argmax(rank > nth)
+
+
+class Table(NamedTuple):
+  """How observations of small integers index the rows of a table.
+
+  Attributes:
+    size: the number of rows.
+    index: obs [*O] -> [], the row.
+  """
+  size: int
+  index: Callable[[chex.Array], chex.Array]
+
+
+def table(env: Any) -> Table:
+  """The rows of a tabular learner, one for each observation.
+
+  Raises:
+    ValueError: if the observation space is not a small integer Box.
+  """
+  space = env.observation_space(None)
+  if not jnp.issubdtype(space.dtype, jnp.integer):
+    raise ValueError(
+        f'a tabular learner needs integer observations, {env.name} has {space}')
+  low = np.broadcast_to(np.asarray(space.low), space.shape).ravel()
+  high = np.broadcast_to(np.asarray(space.high), space.shape).ravel()
+  sizes = tuple(int(n) for n in high - low + 1)
+  strides = np.cumprod((1, *sizes[:0:-1]))[::-1].astype(np.int32)
+
+  def index(obs):
+    return ((obs.ravel().astype(jnp.int32) - low) * strides).sum()
+
+  return Table(functools.reduce(int.__mul__, sizes, 1), index)

@@ -1,0 +1,97 @@
+"""Tabular Q-learning (Watkins 1989): knows nothing beforehand.
+
+Explores by chance (epsilon-greedy) or by optimism: with a positive initial
+value every action looks better before it was tried than after, so that the
+search is systematic.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from adjax import config as config_lib
+from adjax import types
+from adjax.learners import acting
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Tabular Q-learning.
+
+  Attributes:
+    learning_rate: alpha.
+    discount: gamma.
+    epsilon: the share of random actions at first,
+    final_epsilon: and after epsilon_episodes,
+    epsilon_episodes: having fallen linearly.
+    optimism: the initial value of every action; 0 for none.
+    count_rewards: how many rewards of the present episode the learner can tell
+      apart, as an input beside the observation that neither histories nor the
+      transformer ever hold. 0 in the grids with one goal. Key-to-Door is
+      partially observed: without this (2 there) a memoryless learner cannot
+      know whether to go to the key or to the door, and stays near 1.1 of 2.
+  """
+  learning_rate: float = 0.5
+  discount: float = 0.9
+  epsilon: float = 0.1
+  final_epsilon: float = 0.1
+  epsilon_episodes: int = 1
+  optimism: float = 0.0
+  count_rewards: int = 0
+
+  def __post_init__(self):
+    check = functools.partial(config_lib.check, 'source')
+    for name in ('learning_rate', 'epsilon', 'final_epsilon', 'discount'):
+      value = getattr(self, name)
+      check(name, value, 0.0 <= value <= 1.0, 'from 0 to 1')
+    check('epsilon_episodes', self.epsilon_episodes,
+          self.epsilon_episodes >= 1, 'at least 1')
+    check('count_rewards', self.count_rewards, self.count_rewards >= 0,
+          'at least 0')
+
+
+class State(NamedTuple):
+  """place; values [rows, A]; rewards [] this episode; time []."""
+  place: acting.Place
+  values: chex.Array
+  rewards: chex.Array
+  time: chex.Array
+
+
+def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
+  """Q-learning on a table of observations (times rewards so far)."""
+  env, table = tasks.env, acting.table(tasks.env)
+  actions = acting.num_actions(env)
+  counts = config.count_rewards + 1
+  steps = config.epsilon_episodes * tasks.episode_length
+
+  def row(obs, rewards):
+    return table.index(obs) * counts + jnp.minimum(rewards, counts - 1)
+
+  def init(task, key):
+    values = jnp.full((table.size * counts, actions), config.optimism)
+    return State(acting.begin(env, task, key), values, jnp.int32(0),
+                 jnp.int32(0))
+
+  def step(task, state, key):
+    action_key, env_key = jax.random.split(key)
+    epsilon = acting.anneal(
+        config.epsilon, config.final_epsilon, steps, state.time)
+    here = row(state.place.obs, state.rewards)
+    action = acting.epsilon_greedy(state.values[here], epsilon, action_key)
+    place, seen = acting.act(env, task, state.place, action, env_key)
+    rewards = state.rewards + (seen.reward > 0)
+    # A time limit is no end: what would have come after it still counts.
+    after = state.values[row(seen.next_obs, rewards)].max()
+    target = seen.reward + config.discount * after * ~seen.terminated
+    values = state.values.at[here, action].add(
+        config.learning_rate * (target - state.values[here, action]))
+    rewards = jnp.where(seen.done, 0, rewards)
+    return (State(place, values, rewards, state.time + 1),
+            acting.single(seen))
+
+  return types.Learner(init, step)

@@ -1,0 +1,144 @@
+"""The one interface, a learner, and the one driver, unroll.
+
+Axes, here and everywhere: N tasks, K environment copies of one learner,
+S = N * K streams, T steps of a history, E episodes, B batch, L context length,
+W attention window, D width, H heads, A actions, O observation shape.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+Task = Any  # An environment's EnvParams; with a leading axis, [N] of them.
+
+
+class Transition(NamedTuple):
+  """One step of an environment.
+
+  Attributes:
+    obs: [*O], what the action was chosen on.
+    action: [], an integer in [0, A).
+    reward: [], float32.
+    done: [], bool: the episode ended here, for whatever reason.
+    terminated: [], bool: it ended by itself, not by the time limit.
+    next_obs: [*O], what the step led to, before any reset.
+  """
+  obs: chex.Array
+  action: chex.Array
+  reward: chex.Array
+  done: chex.Array
+  terminated: chex.Array
+  next_obs: chex.Array
+
+
+class History(NamedTuple):
+  """What a learner saw and did, from its first step on, across episodes.
+
+  Attributes:
+    obs: [..., T, *O], in the dtype of the observation space.
+    action: [..., T], in the smallest integer dtype that holds A.
+    reward: [..., T], float32.
+    done: [..., T], bool.
+  """
+  obs: chex.Array
+  action: chex.Array
+  reward: chex.Array
+  done: chex.Array
+
+
+class Learner(NamedTuple):
+  """A reinforcement learner as two pure functions over one task.
+
+  Attributes:
+    init: (task, key) -> state, before any experience.
+    step: (task, state, key) -> (state, Transition [n, K]). Acts n steps in each
+      of its K copies of the environment, then learns once.
+    stride: n.
+  """
+  init: Callable[[Task, chex.PRNGKey], Any]
+  step: Callable[[Task, Any, chex.PRNGKey], tuple[Any, Transition]]
+  stride: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskDistribution:
+  """Tasks of one environment, in three disjoint sets.
+
+  Attributes:
+    env: a gymnax environment; the task is its EnvParams.
+    train: [N] tasks, the only ones a history is ever made of.
+    validation: [N'] tasks, for the curves of every epoch and for all tuning.
+    held_out: [N''] tasks, for the final checkpoint only.
+    support: [M] tasks, the whole task law if it is finite, else None.
+    episode_length: the number of steps after which every episode has ended.
+    optimal_return: task -> [], the most an episode can bring, or None.
+    optimal_policy: (task, env_state, key) -> action, ties broken uniformly, or
+      None.
+    walk: (obs, target, key) -> action on a shortest way from one observation to
+      another, or None.
+    num_goals: how many rewards in one episode have a place of their own.
+  """
+  env: Any
+  train: Task
+  validation: Task
+  held_out: Task
+  support: Task | None
+  episode_length: int
+  optimal_return: Callable[[Task], chex.Array] | None = None
+  optimal_policy: Callable[..., chex.Array] | None = None
+  walk: Callable[..., chex.Array] | None = None
+  num_goals: int = 1
+
+  def sample(self, key: chex.PRNGKey) -> Task:
+    """One training task, uniformly."""
+    index = jax.random.randint(key, (), 0, num_tasks(self.train))
+    return jax.tree.map(lambda x: x[index], self.train)
+
+
+def num_tasks(tasks: Task) -> int:
+  """The length N of the leading axis of a batch of tasks."""
+  return jax.tree.leaves(tasks)[0].shape[0]
+
+
+def unroll(
+    learner: Learner, task: Task, key: chex.PRNGKey, num_steps: int
+) -> History:
+  """The history of a fresh learner on one task.
+
+  The first t steps are the same whatever num_steps is.
+
+  Args:
+    learner: the learner.
+    task: one task.
+    key: one typed key; the history is a pure function of (task, key).
+    num_steps: T, a multiple of the learner's stride.
+
+  Returns:
+    History [K, T].
+
+  Raises:
+    ValueError: if T is not a multiple of the stride.
+  """
+  if num_steps % learner.stride:
+    raise ValueError(
+        f'num_steps={num_steps} is not a multiple of the learner\'s stride '
+        f'{learner.stride}')
+  init_key, step_key = jax.random.split(key)
+
+  def chunk(state, index):
+    state, transition = learner.step(
+        task, state, jax.random.fold_in(step_key, index))
+    return state, History(transition.obs, transition.action,
+                          transition.reward, transition.done)
+
+  _, history = jax.lax.scan(
+      chunk, learner.init(task, init_key),
+      jnp.arange(num_steps // learner.stride))
+  # [T/n, n, K, ...] -> [K, T, ...].
+  return jax.tree.map(
+      lambda x: jnp.moveaxis(x.reshape(num_steps, *x.shape[2:]), 1, 0), history)

@@ -1,0 +1,230 @@
+"""One run: histories, training, held-out tasks, and the files about it."""
+
+from collections.abc import Callable
+import functools
+import os
+import time
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adjax import checkpoint
+from adjax import distill
+from adjax import histories
+from adjax import model as model_lib
+from adjax import sharding
+from adjax import types
+from experiments import configs
+from experiments import plot
+from experiments import progress as progress_lib
+from experiments import report
+from experiments import workdir as workdir_lib
+
+# One stream of random numbers for each purpose; training seed i folds in i.
+_DATA, _TRAIN, _EVALUATE, _HELD_OUT, _REFERENCES = range(5)
+
+
+class Clock:
+  """Seconds by stage.
+
+  Attributes:
+    seconds: {stage: seconds}, compilation apart.
+    begin: when the run began, moved back by what it had done when stopped.
+  """
+
+  def __init__(self):
+    self.seconds = dict.fromkeys(
+        ('compile', 'generate', 'train', 'evaluate'), 0.0)
+    self.begin = time.perf_counter()
+
+  def compile(self, function: Callable[..., Any], *args) -> Callable[..., Any]:
+    """The program of a function for such arguments."""
+    start = time.perf_counter()
+    compiled = jax.jit(function).lower(*args).compile()
+    self.seconds['compile'] += time.perf_counter() - start
+    return compiled
+
+  def run(self, stage: str, function: Callable[..., Any], *args) -> Any:
+    """The value of a program, its seconds added to a stage."""
+    start = time.perf_counter()
+    value = jax.block_until_ready(function(*args))
+    self.seconds[stage] += time.perf_counter() - start
+    return value
+
+
+def run(
+    experiment: configs.Experiment, workdir: str,
+    progress: progress_lib.Progress | None = None,
+) -> dict[str, Any]:
+  """Runs an experiment, or takes up one that was stopped.
+
+  Args:
+    experiment: what to run.
+    workdir: a folder for everything it writes.
+    progress: is told how it goes.
+
+  Returns:
+    What it also writes to result.json.
+
+  Raises:
+    ValueError: if the workdir holds a run with another config, or sizes do not
+      fit together.
+    OSError: if the workdir cannot be written.
+    FloatingPointError: if a loss is not finite; the last finite state is kept.
+  """
+  progress = progress or progress_lib.Progress(experiment.distill.epochs)
+  clock = Clock()
+  mesh = sharding.mesh() if jax.device_count() > 1 else None
+  distill.check_devices(experiment.distill, mesh)
+  tasks = configs.make_tasks(experiment.tasks)
+  source = configs.make_source(experiment.source, tasks)
+  finished = workdir_lib.claim(workdir, experiment)
+  if finished is not None:
+    progress.say(f'{workdir} holds this run, finished; nothing to do')
+    return finished
+  keys = functools.partial(
+      jax.random.fold_in, jax.random.key(experiment.seed))
+
+  history, generated = make_histories(
+      experiment, tasks, source, keys(_DATA), clock, mesh)
+  rate = generated / clock.seconds['generate']
+  progress.say(f'{history.done.shape[0]} histories of {history.done.shape[1]} '
+               f'steps at {rate / 1e6:.2f} M env-steps/s')
+  model = model_lib.for_env(experiment.model, tasks.env)
+  states = sharding.replicate(
+      init_states(experiment, model, history, keys(_TRAIN)), mesh)
+  states, lines = _train(
+      experiment, tasks, model, states, history, keys(_EVALUATE), workdir,
+      clock, progress, mesh)
+  lives = _held_out(experiment, tasks, model, states, keys(_HELD_OUT), clock,
+                    mesh)
+
+  eval_rate = lives.done.size / clock.seconds['evaluate']
+  # An epoch is one program; the evaluations in it are told apart by what as
+  # many steps cost on the held-out tasks.
+  in_epochs = len(lines) * _epoch_eval_steps(experiment, tasks) / eval_rate
+  clock.seconds['train'] = sum(line['seconds'] for line in lines) - in_epochs
+  clock.seconds['evaluate'] += in_epochs
+  trained = (experiment.seeds * experiment.distill.updates
+             * experiment.distill.batch_size * experiment.distill.length)
+  result = report.result(
+      experiment, tasks, source, lives, lines[-1], keys(_REFERENCES), mesh)
+  clock.seconds['total'] = time.perf_counter() - clock.begin
+  result |= {
+      'parameters': sum(x[0].size for x in jax.tree.leaves(states.params)),
+      'updates': experiment.distill.updates, 'transitions_trained': trained,
+      'seconds': {name: round(x, 2) for name, x in clock.seconds.items()},
+      'throughput': {
+          'history_env_steps_per_s': rate,
+          'train_transitions_per_s': trained / clock.seconds['train'],
+          'eval_env_steps_per_s': eval_rate,
+      }} | workdir_lib.machine()
+  plot.curve(result, experiment.tasks, os.path.join(workdir, 'curve.png'))
+  farthest = int(np.argmin(result['heldout']['optimum']))
+  plot.visits(
+      jax.tree.map(lambda x: np.asarray(x[0, farthest, 0]), lives),
+      jax.tree.map(lambda x: np.asarray(x[farthest]), tasks.held_out),
+      experiment.tasks, os.path.join(workdir, 'visits.png'))
+  workdir_lib.write_json(os.path.join(workdir, 'result.json'), result)
+  progress.say(report.summary(result, workdir))
+  return result
+
+
+def make_histories(
+    experiment: configs.Experiment, tasks: types.TaskDistribution,
+    source: types.Learner, key: chex.PRNGKey, clock: Clock, mesh: Any = None,
+) -> tuple[types.History, int]:
+  """The thinned histories [S, T] of an experiment, and the steps they took."""
+  data = experiment.data
+  steps = data.episodes * data.every * tasks.episode_length
+
+  def generate(train, key):
+    return histories.streams(histories.generate(
+        source, train, key, data.histories, steps, mesh))
+
+  program = clock.compile(generate, tasks.train, key)
+  history = clock.run('generate', program, tasks.train, key)
+  return histories.thin(history, data.every), history.done.size
+
+
+def init_states(
+    experiment: configs.Experiment, model: Any, history: types.History,
+    key: chex.PRNGKey,
+) -> distill.TrainState:
+  """A fresh state for each training seed [seeds]."""
+  return jax.vmap(lambda seed: distill.init(
+      experiment.distill, model, history, jax.random.fold_in(key, seed)))(
+          jnp.arange(experiment.seeds))
+
+
+def _train(experiment, tasks, model, states, history, key, workdir, clock,
+           progress, mesh):
+  """Epochs from the newest checkpoint on: the last states, and all lines."""
+  config, evaluate = experiment.distill, experiment.evaluate
+  evaluation = distill.Evaluation(
+      tasks.env,
+      {'validation': tasks.validation,
+       'train': jax.tree.map(lambda x: x[:evaluate.train_tasks], tasks.train)},
+      key, evaluate.runs, evaluate.episodes, tasks.episode_length,
+      evaluate.temperature)
+  optima = {name: report.optimum(tasks, some)
+            for name, some in evaluation.tasks.items()}
+  checkpoints = checkpoint.Checkpoints(
+      os.path.abspath(os.path.join(workdir, 'checkpoints')))
+  first, states = checkpoints.restore(states, progress.say) or (0, states)
+  path = os.path.join(workdir, 'metrics.jsonl')
+  lines = workdir_lib.cut_lines(path, first)
+  clock.begin -= sum(line['seconds'] for line in lines)
+  if first:
+    progress.say(f'taken up after epoch {first} of {config.epochs}')
+  if first < config.epochs:
+    epoch = distill.make_epoch(config, model, evaluation, mesh)
+    start = time.perf_counter()
+    epoch = epoch.lower(states, history).compile()
+    clock.seconds['compile'] += time.perf_counter() - start
+    progress.say(f'compiled in {clock.seconds["compile"]:.1f} s')
+  transitions = (experiment.seeds * config.updates_per_epoch
+                 * config.batch_size * config.length)
+  with progress.epochs(first):
+    for number in range(first + 1, config.epochs + 1):
+      start = time.perf_counter()
+      states, measured = epoch(states, history)
+      measured = jax.tree.map(np.asarray, measured)
+      spent = time.perf_counter() - start
+      if not np.isfinite(measured['loss']).all():
+        raise FloatingPointError(
+            f'the loss is not finite in epoch {number}; the state after epoch '
+            f'{number - 1} is kept; lower distill.learning_rate='
+            f'{config.learning_rate}')
+      line = report.epoch_line(number, measured, optima, spent, transitions)
+      checkpoints.save(number, states)
+      workdir_lib.append_line(path, line)
+      lines.append(line)
+      progress.epoch(line, spent * (config.epochs - number))
+  checkpoints.close()
+  return states, lines
+
+
+def _held_out(experiment, tasks, model, states, key, clock, mesh):
+  """History [seeds, N, R, T] of the last models on the held-out tasks."""
+  evaluate = experiment.evaluate
+
+  def live(params, seed):
+    return distill.evaluate(
+        tasks.env, model, params, tasks.held_out, jax.random.fold_in(key, seed),
+        evaluate.held_out_runs, evaluate.episodes * tasks.episode_length,
+        evaluate.temperature, mesh)
+
+  args = states.params, jnp.arange(experiment.seeds)
+  program = clock.compile(jax.vmap(live), *args)
+  return clock.run('evaluate', program, *args)
+
+
+def _epoch_eval_steps(experiment, tasks):
+  evaluate = experiment.evaluate
+  num = types.num_tasks(tasks.validation) + evaluate.train_tasks
+  return (experiment.seeds * num * evaluate.runs * evaluate.episodes
+          * tasks.episode_length)
