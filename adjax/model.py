@@ -89,8 +89,8 @@ class Embedding(nn.Module):
   """Inputs [L] to tokens [L, D].
 
   An observation of small integers keeps its structure: each coordinate has its
-  own table, so that a cell never seen is made of a column and a row that were.
-  Others enter as numbers.
+  own table, so that a cell never seen is made of a column and a row that were,
+  and enters as a number from -1 to 1 beside it. Others enter as numbers alone.
   """
   config: Config
   num_actions: int
@@ -104,8 +104,10 @@ class Embedding(nn.Module):
     if self.sizes is None:
       seen = [obs.astype(jnp.float32)]
     else:
-      seen = [jax.nn.one_hot(obs[:, i] - low, size) for i, (low, size)
-              in enumerate(zip(self.low, self.sizes))]
+      rank = obs.astype(jnp.int32) - jnp.array(self.low)
+      last = jnp.maximum(jnp.array(self.sizes) - 1, 1)
+      seen = [jax.nn.one_hot(rank[:, i], size)
+              for i, size in enumerate(self.sizes)] + [2 * rank / last - 1]
     parts = [
         jnp.concatenate(seen, -1),
         # No action is an input like others: it says that a life begins. A

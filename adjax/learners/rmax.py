@@ -25,15 +25,16 @@ class Config:
   Attributes:
     discount: gamma of the plan.
     optimism: the value of an untried action. 1 / (1 - discount) is R-max
-      proper, for which a known goal is worth no more than a gap; a smaller one
-      makes it stay with what pays.
+      proper, for which a gap is worth as much as the best there can be; with
+      less it turns to what pays sooner, with too little it never finds the
+      shorter ways there.
     epsilon: the share of random actions.
     sweeps: Bellman sweeps over the whole table a step; what a step has taught
       travels that many cells at once and the rest of the way in later steps.
     count_rewards: as for tabular Q-learning.
   """
   discount: float = 0.9
-  optimism: float = 1.0
+  optimism: float = 7.0
   epsilon: float = 0.0
   sweeps: int = 4
   count_rewards: int = 0
@@ -49,10 +50,14 @@ class Config:
 
 
 class State(NamedTuple):
-  """place; the model successor, reward, known and values [rows, A]; rewards."""
+  """place; the model, each [rows, A], and the values planned in it; rewards.
+
+  going_on is the discount, or 0 where an action ends the episode by itself.
+  """
   place: acting.Place
   successor: chex.Array
   reward: chex.Array
+  going_on: chex.Array
   known: chex.Array
   values: chex.Array
   rewards: chex.Array
@@ -70,7 +75,7 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   def init(task, key):
     return State(
         acting.begin(env, task, key), jnp.zeros(shape, jnp.int32),
-        jnp.zeros(shape), jnp.zeros(shape, bool),
+        jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape, bool),
         jnp.full(shape, config.optimism), jnp.int32(0))
 
   def step(task, state, key):
@@ -84,7 +89,8 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
         row(seen.next_obs, rewards))
     reward = state.reward.at[here, action].set(seen.reward)
     known = state.known.at[here, action].set(True)
-    going_on = config.discount * ~seen.terminated
+    going_on = state.going_on.at[here, action].set(
+        config.discount * ~seen.terminated)
 
     def sweep(values, _):
       best = values.max(-1)[successor]
@@ -92,7 +98,8 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
 
     values, _ = jax.lax.scan(sweep, state.values, None, config.sweeps)
     rewards = jnp.where(seen.done, 0, rewards)
-    return (State(place, successor, reward, known, values, rewards),
-            acting.single(seen))
+    state = State(
+        place, successor, reward, going_on, known, values, rewards)
+    return state, acting.single(seen)
 
   return types.Learner(init, step)

@@ -1,0 +1,60 @@
+"""Overrides say what is wrong with them; comparisons name what differs."""
+
+import dataclasses
+
+from adjax import config
+import pytest
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+  width: int = 4
+  rate: float = 0.5
+  on: bool = False
+  name: str = 'a'
+
+  def __post_init__(self):
+    config.check('inner', 'width', self.width, self.width > 0, 'above 0')
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+  inner: Inner = Inner()
+  seeds: int = 1
+
+
+def test_override_reads_values_by_the_type_of_the_field():
+  new = config.override(Outer(), [
+      'inner.width=8', 'inner.rate=1e-3', 'inner.on=true', 'inner.name=x=y',
+      'seeds=3'])
+  assert new == Outer(Inner(8, 1e-3, True, 'x=y'), 3)
+
+
+@pytest.mark.parametrize('assignment, message', [
+    ('inner.wdth=3', r'inner\.wdth: no such field.*inner\.width, inner\.rate'),
+    ('nothing=3', r'nothing: no such field.*inner, seeds'),
+    ('inner.width=wide', r'inner\.width=wide: must be an integer'),
+    ('inner.width=1.5', 'must be an integer'),
+    ('inner.rate=fast', 'must be a number'),
+    ('inner.on=1', 'must be true or false'),
+    ('inner=3', r'inner: a group; set one of its fields: inner\.width'),
+    ('seeds.x=3', 'seeds: has no fields'),
+    ('seeds', 'must look like field.name=value'),
+    ('inner.width=0', r'inner\.width=0: must be above 0'),
+])
+def test_a_bad_override_is_named(assignment, message):
+  with pytest.raises(ValueError, match=message):
+    config.override(Outer(), [assignment])
+
+
+def test_a_field_is_set_once():
+  with pytest.raises(ValueError, match='seeds: given twice'):
+    config.override(Outer(), ['seeds=1', 'seeds=2'])
+
+
+def test_differences_name_fields_and_both_values():
+  old = {'inner': {'width': 4, 'gone': 1}, 'seeds': 1}
+  new = {'inner': {'width': 8}, 'seeds': 1}
+  assert config.differences(old, new) == [
+      "inner.gone: 1 -> 'absent'", 'inner.width: 4 -> 8']
+  assert not config.differences(Outer(), dataclasses.asdict(Outer()))

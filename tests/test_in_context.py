@@ -1,0 +1,95 @@
+"""The distilled learner: trained and served alike."""
+
+from adjax import distill
+from adjax import histories
+from adjax import in_context
+from adjax import model as model_lib
+from adjax import types
+from adjax.envs import dark_room
+from adjax.learners import references
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+TASKS = dark_room.tasks(dark_room.Config(
+    size=5, episode_length=7, num_train=11, num_validation=7, num_held_out=7))
+
+
+@pytest.fixture(scope='module')
+def model_and_params():
+  config = model_lib.Config(layers=2, width=16, heads=2, window=12,
+                            feed_forward=32)
+  model = model_lib.for_env(config, TASKS.env)
+  history = histories.streams(histories.generate(
+      references.random(TASKS), TASKS.train, jax.random.key(0), 1, 21))
+  params = distill.init(
+      distill.Config(), model, history, jax.random.key(0)).params
+  return model, jax.tree.map(
+      lambda x: x + 0.3 * jax.random.normal(jax.random.key(1), x.shape), params)
+
+
+def test_inputs_are_the_step_before():
+  history = histories.streams(histories.generate(
+      references.random(TASKS), TASKS.train, jax.random.key(0), 2, 21))
+  inputs = jax.tree.map(np.asarray, in_context.inputs_of(history))
+  np.testing.assert_array_equal(inputs.obs, history.obs)
+  for name, null in (('action', -1), ('reward', 0), ('done', False)):
+    now = np.asarray(getattr(history, name))
+    before = getattr(inputs, name)
+    assert before.dtype == now.dtype
+    assert (before[:, 0] == null).all()
+    np.testing.assert_array_equal(before[:, 1:], now[:, :-1])
+  assert (inputs.action[:, 1:] >= 0).all()  # Null: only where a life begins.
+
+
+def test_the_full_pass_over_a_life_gives_the_logits_that_acted(
+    model_and_params):
+  """No skew between how the model is trained and how it is used."""
+  model, params = model_and_params
+  learner = in_context.in_context(TASKS.env, model, params)
+  task = jax.tree.map(lambda x: x[0], TASKS.held_out)
+
+  # The learner's own steps, and the logits each of them came from.
+  def step(state, key):
+    logits, _ = model.apply(params, state.inputs, state.cache, method='step')
+    new, seen = learner.step(task, state, key)
+    return new, (logits, jax.tree.map(lambda x: x[0, 0], seen), state.inputs)
+
+  init_key, step_key = jax.random.split(jax.random.key(5))
+  keys = jax.vmap(lambda t: jax.random.fold_in(step_key, t))(jnp.arange(60))
+  _, (acted, seen, inputs) = jax.lax.scan(
+      step, learner.init(task, init_key), keys)
+  history = types.unroll(learner, task, jax.random.key(5), 60)
+  history = jax.tree.map(lambda x: x[0], history)
+  np.testing.assert_array_equal(history.action, seen.action)
+  jax.tree.map(np.testing.assert_array_equal,
+               in_context.inputs_of(history), inputs)
+  np.testing.assert_allclose(
+      model.apply(params, in_context.inputs_of(history)), acted, atol=1e-5)
+
+
+def test_actions_follow_the_logits():
+  logits = jnp.log(jnp.array([0.1, 0.6, 0.3]))
+  keys = jax.random.split(jax.random.key(0), 20_000)
+  for temperature, expected in (
+      (1.0, [0.1, 0.6, 0.3]), (0.5, np.array([1, 36, 9]) / 46),
+      (0.0, [0, 1, 0])):
+    actions = jax.vmap(in_context.choose, (None, None, 0))(
+        logits, temperature, keys)
+    share = np.bincount(np.asarray(actions), minlength=3) / len(keys)
+    np.testing.assert_allclose(share, expected, atol=0.015)
+
+
+def test_weights_are_frozen_and_lives_are_independent(model_and_params):
+  model, params = model_and_params
+  history = jax.jit(lambda params: distill.evaluate(
+      TASKS.env, model, params, TASKS.held_out, jax.random.key(0), 3, 28))(
+          params)
+  assert history.done.shape == (7, 3, 28)
+  learner = in_context.in_context(TASKS.env, model, params)
+  tasks, keys = histories.repeat(TASKS.held_out, jax.random.key(0), 3)
+  alone = types.unroll(
+      learner, jax.tree.map(lambda x: x[4, 2], tasks), keys[4, 2], 28)
+  jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[4, 2], b[0]),
+               history, alone)

@@ -1,0 +1,266 @@
+"""Learners against NumPy ones, known curves and each other's promises."""
+
+import json
+import pathlib
+from typing import NamedTuple
+
+from adjax import histories
+from adjax import metrics
+from adjax import types
+from adjax.envs import dark_room
+from adjax.learners import acting
+from adjax.learners import noise
+from adjax.learners import posterior
+from adjax.learners import references
+from adjax.learners import rmax
+from adjax.learners import tabular_q
+from gymnax.environments import environment
+from gymnax.environments import spaces
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+CURVES = json.loads((pathlib.Path(__file__).parents[1] / 'experiments' / 'data'
+                     / 'curves.json').read_text())
+KEY_TO_DOOR = dark_room.Config(
+    size=5, num_goals=2, episode_length=30, pays_once=True, random_start=True,
+    num_train=20, num_validation=5, num_held_out=5)
+
+
+def curve(learner, tasks, some, runs, episodes):
+  """Mean return [E] on some tasks."""
+  history = histories.generate(
+      learner, some, jax.random.key(0), runs, episodes * tasks.episode_length)
+  return np.asarray(metrics.learning_curves(
+      history.reward, history.done, episodes)).mean((0, 1))
+
+
+class CorridorState(NamedTuple):
+  time: jax.Array
+  cell: jax.Array
+
+
+class Corridor(environment.Environment):
+  """Five cells in a row; the right end pays 1 and ends the episode."""
+
+  @property
+  def default_params(self):
+    return environment.EnvParams(max_steps_in_episode=30)
+
+  def action_space(self, params=None):
+    return spaces.Discrete(2)
+
+  def observation_space(self, params=None):
+    return spaces.Box(0, 4, (1,), jnp.int8)
+
+  def reset_env(self, key, params):
+    return jnp.zeros(1, jnp.int8), CorridorState(jnp.int32(0), jnp.int32(0))
+
+  def step_env(self, key, state, action, params):
+    cell = jnp.clip(state.cell + 2 * action - 1, 0, 4)
+    end = cell == 4
+    state = CorridorState(state.time + 1, cell)
+    return (cell[None].astype(jnp.int8), state, end.astype(jnp.float32), end,
+            {})
+
+
+def corridor_tasks():
+  env = Corridor()
+  one = jax.tree.map(lambda x: jnp.array([x]), env.default_params)
+  return types.TaskDistribution(env, one, one, one, one, 30)
+
+
+@pytest.mark.parametrize('name, config, runs', [
+    ('dark_room', dark_room.DARK_ROOM, 30),
+    ('dark_room_hard', dark_room.DARK_ROOM_HARD, 20),
+])
+def test_remember_and_posterior_sampling_follow_their_known_curves(
+    name, config, runs):
+  tasks = dark_room.tasks(config)
+  for learner, known, episodes in (
+      (references.remember(tasks), 'remember', 30),
+      (posterior.learner(posterior.Config(), tasks), 'posterior_sampling', 12)):
+    found = curve(learner, tasks, tasks.support, runs, episodes)
+    expected = np.asarray(CURVES[name][known][:episodes])
+    spread = 0.35 if name == 'dark_room' else 0.02
+    np.testing.assert_allclose(found, expected, atol=spread)
+    # No learner is above the bound, and the means of many episodes agree.
+    bound = np.asarray(CURVES[name]['upper_bound'][:episodes])
+    assert (found < bound + spread).all()
+    assert found.mean() == pytest.approx(expected.mean(), abs=spread)
+
+
+def test_random_acts_at_random():
+  tasks = dark_room.tasks()
+  history = histories.generate(
+      references.random(tasks), tasks.train, jax.random.key(0), 4, 500)
+  share = np.bincount(np.asarray(history.action).ravel(), minlength=5)
+  np.testing.assert_allclose(share / share.sum(), 0.2, atol=0.01)
+
+
+def test_a_posterior_never_drops_the_truth_and_samples_what_is_left():
+  """With random starts and all 625 key-to-door tasks of a 5x5 grid."""
+  tasks = dark_room.tasks(KEY_TO_DOOR)
+  learner = posterior.learner(posterior.Config(), tasks)
+  goals = np.asarray(tasks.support.goals)
+
+  def live(task, key):
+    init_key, step_key = jax.random.split(key)
+    def step(state, key):
+      state, transition = learner.step(task, state, key)
+      return state, (state.alive, state.target, transition.reward)
+    return jax.lax.scan(step, learner.init(task, init_key),
+                        jax.random.split(step_key, 300))[1]
+
+  for n in range(4):
+    task = jax.tree.map(lambda x, n=n: x[n], tasks.held_out)
+    alive, target, reward = map(np.asarray, jax.jit(live)(
+        task, jax.random.key(n)))
+    truth = (goals == np.asarray(task.goals)).all((1, 2))
+    assert truth.sum() == 1 and alive[:, truth].all()
+    assert (alive[1:] <= alive[:-1]).all()  # Dropped for good.
+    assert alive[np.arange(300), target].all()
+    assert alive[-1].sum() < 10 and reward.reshape(10, 30).sum(1)[-1] == 2
+
+
+def test_a_prior_without_the_task_searches_on():
+  tasks = dark_room.tasks()
+  learner = posterior.learner(posterior.Config(prior='train'), tasks)
+  found = curve(learner, tasks, tasks.held_out, 10, 60)
+  known = curve(learner, tasks, tasks.train, 4, 20)
+  assert known[-5:].mean() > 16 and found[-10:].mean() < 8
+  assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize('config', [
+    tabular_q.Config(),
+    tabular_q.Config(learning_rate=1.0, optimism=2.0, epsilon=0.5,
+                     final_epsilon=0.0, epsilon_episodes=5),
+    tabular_q.Config(count_rewards=2),
+])
+def test_q_learning_is_the_textbooks(config):
+  """A plain table that replays the history must hold the learner's values."""
+  grid = KEY_TO_DOOR if config.count_rewards else dark_room.Config(
+      size=5, num_train=5, num_validation=5, num_held_out=5)
+  tasks = dark_room.tasks(grid)
+  learner = tabular_q.learner(config, tasks)
+  task = jax.tree.map(lambda x: x[3], tasks.train)
+
+  def step(state, key):
+    new, seen = learner.step(task, state, key)
+    return new, (jax.tree.map(lambda x: x[0, 0], seen), state.values)
+
+  steps = 12 * grid.episode_length
+  state, (seen, before) = jax.lax.scan(
+      step, learner.init(task, jax.random.key(0)),
+      jax.random.split(jax.random.key(1), steps))
+  seen, before = jax.tree.map(np.asarray, (seen, before))
+  counts = config.count_rewards + 1
+  values = np.full((5, 5, counts, 5), config.optimism, np.float32)
+  rewards, greedy = 0, []
+  for t in range(steps):
+    np.testing.assert_allclose(
+        before[t], values.reshape(-1, 5), atol=1e-4)
+    here = (*seen.obs[t], min(rewards, counts - 1))
+    greedy.append(
+        values[here][seen.action[t]] >= values[here].max() - 1e-5)
+    rewards += int(seen.reward[t] > 0)
+    there = (*seen.next_obs[t], min(rewards, counts - 1))
+    target = seen.reward[t] + config.discount * values[there].max()
+    values[here][seen.action[t]] += config.learning_rate * (
+        target - values[here][seen.action[t]])
+    if seen.done[t]:
+      rewards = 0
+  assert seen.reward.sum() > 0
+  if config.final_epsilon == 0.0:
+    assert all(greedy[5 * grid.episode_length:])
+    assert not all(greedy[:5 * grid.episode_length])
+
+
+def test_q_learning_stops_bootstrapping_where_an_episode_ends_by_itself():
+  tasks = corridor_tasks()
+  learner = tabular_q.learner(
+      tabular_q.Config(learning_rate=1.0, optimism=1.0, epsilon=0.2), tasks)
+  task = jax.tree.map(lambda x: x[0], tasks.train)
+  state, _ = jax.lax.scan(
+      lambda state, key: (learner.step(task, state, key)[0], None),
+      learner.init(task, jax.random.key(0)),
+      jax.random.split(jax.random.key(1), 2000))
+  right = np.asarray(state.values)[:4, 1]
+  np.testing.assert_allclose(right, 0.9 ** np.arange(3, -1, -1), atol=1e-5)
+
+
+def test_rmax_learns_the_corridor_and_tries_everything_once():
+  tasks = corridor_tasks()
+  learner = rmax.learner(rmax.Config(optimism=10.0), tasks)
+  task = jax.tree.map(lambda x: x[0], tasks.train)
+  state, _ = jax.lax.scan(
+      lambda state, key: (learner.step(task, state, key)[0], None),
+      learner.init(task, jax.random.key(0)),
+      jax.random.split(jax.random.key(1), 400))
+  assert np.asarray(state.known)[:4].all()
+  np.testing.assert_allclose(
+      np.asarray(state.values)[:4, 1], 0.9 ** np.arange(3, -1, -1), atol=1e-4)
+
+
+def test_sources_that_know_nothing_learn_every_goal():
+  tasks = dark_room.tasks()
+  for learner, episodes in (
+      (tabular_q.learner(tabular_q.Config(
+          learning_rate=1.0, optimism=1.0, epsilon=0.1, final_epsilon=0.0,
+          epsilon_episodes=120), tasks), 170),
+      (rmax.learner(rmax.Config(), tasks), 60)):
+    found = curve(learner, tasks, tasks.held_out, 4, episodes)
+    optimum = np.mean(jax.vmap(tasks.optimal_return)(tasks.held_out))
+    assert found[:5].mean() < 0.4 * optimum < 0.97 * optimum < (
+        found[-10:].mean())
+
+
+def test_a_hidden_key_needs_the_rewards_so_far():
+  tasks = dark_room.tasks(KEY_TO_DOOR)
+  config = dict(learning_rate=0.5, discount=0.9, epsilon=0.1)
+  blind, told = (
+      curve(tabular_q.learner(tabular_q.Config(count_rewards=n, **config),
+                              tasks), tasks, tasks.train, 4, 500)[-50:].mean()
+      for n in (0, 2))
+  assert blind < 1.7 < 1.85 < told
+
+
+def test_noise_is_annealed():
+  tasks = dark_room.tasks()
+  learner = noise.learner(noise.Config(anneal_episodes=20), tasks)
+  found = curve(learner, tasks, tasks.train, 16, 25)
+  optimum = np.mean(jax.vmap(tasks.optimal_return)(tasks.train))
+  np.testing.assert_allclose(found[20:], optimum, rtol=1e-6)
+  assert found[0] < 2 and found[5] < found[10] < found[15] < found[20]
+
+
+def test_epsilon_greedy_breaks_ties_evenly():
+  values = jnp.array([1.0, 3.0, 0.0, 3.0])
+  keys = jax.random.split(jax.random.key(0), 20_000)
+  for epsilon in (0.0, 0.4, 1.0):
+    actions = jax.vmap(acting.epsilon_greedy, (None, None, 0))(
+        values, epsilon, keys)
+    share = np.bincount(np.asarray(actions), minlength=4) / len(keys)
+    expected = epsilon / 4 + (1 - epsilon) * np.array([0, 0.5, 0, 0.5])
+    np.testing.assert_allclose(share, expected, atol=0.015)
+
+
+def test_a_table_has_a_row_for_every_observation():
+  env = dark_room.DarkRoom(KEY_TO_DOOR)
+  table = acting.table(env)
+  cells = jnp.asarray(np.indices((5, 5)).reshape(2, -1).T, jnp.int8)
+  assert table.size == 25
+  assert sorted(np.asarray(jax.vmap(table.index)(cells))) == list(range(25))
+
+
+@pytest.mark.parametrize('make, message', [
+    (lambda: tabular_q.Config(epsilon=2.0), r'source\.epsilon=2\.0.*0 to 1'),
+    (lambda: rmax.Config(discount=1.0), r'source\.discount=1\.0.*below 1'),
+    (lambda: noise.Config(anneal_episodes=0), 'anneal_episodes=0.*at least 1'),
+    (lambda: posterior.Config(prior='some'), "prior='some'.*'all' or 'train'"),
+])
+def test_a_bad_source_is_named(make, message):
+  with pytest.raises(ValueError, match=message):
+    make()

@@ -1,0 +1,25 @@
+"""The notebook runs from its first cell to its last, at a tiny size."""
+
+import pathlib
+
+import nbclient
+import nbformat
+
+NOTEBOOK = (pathlib.Path(__file__).parents[1] / 'experiments' / 'adjax.ipynb')
+
+
+def test_the_notebook_runs():
+  notebook = nbformat.read(NOTEBOOK, as_version=4)
+  cells = [cell for cell in notebook.cells if cell.cell_type == 'code']
+  assert len(cells) == 8
+  for cell in cells:
+    if 'pip install' in cell.source:
+      cell.source = ''  # It is installed where the tests run.
+    cell.source = cell.source.replace(
+        'SIZE = {}', 'SIZE = dict(updates=4, histories=2, layers=1)')
+  nbclient.NotebookClient(
+      notebook, timeout=300, kernel_name='python3',
+      resources={'metadata': {'path': NOTEBOOK.parents[1]}}).execute()
+  pictures = [output for cell in cells for output in cell.outputs
+              if 'image/png' in output.get('data', {})]
+  assert len(pictures) >= 3

@@ -1,0 +1,211 @@
+"""The main job: what it writes, how it is taken up again, what it refuses."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from adjax import checkpoint
+from adjax import config as config_lib
+from experiments import configs
+from experiments import pipeline
+from experiments import progress
+from experiments import run as run_lib
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = [
+    'data.histories=2', 'data.episodes=4', 'model.layers=1', 'model.width=16',
+    'model.window=40', 'model.feed_forward=32', 'distill.epochs=3',
+    'distill.updates_per_epoch=4', 'distill.batch_size=4', 'distill.length=60',
+    'evaluate.episodes=5', 'evaluate.runs=1', 'evaluate.train_tasks=3',
+    'evaluate.held_out_runs=2', 'evaluate.reference_runs=3', 'seeds=2',
+]
+
+
+def tiny(*more):
+  return config_lib.override(configs.get('quick'), TINY + list(more))
+
+
+class Quiet(progress.Progress):
+  """Keeps what it is told, and stops the run after an epoch if asked to."""
+
+  def __init__(self, stop_after=None):
+    super().__init__(3)
+    self.said, self._stop_after = [], stop_after
+
+  def say(self, text):
+    self.said.append(text)
+
+  def epoch(self, line, seconds_left):
+    if line['epoch'] == self._stop_after:
+      raise KeyboardInterrupt
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('finished')
+  pipeline.run(tiny(), str(workdir), Quiet())
+  return workdir
+
+
+@pytest.fixture
+def stopped(tmp_path, finished):
+  """A run stopped after two epochs of three."""
+  with pytest.raises(KeyboardInterrupt):
+    pipeline.run(tiny(), str(tmp_path), Quiet(stop_after=2))
+  return tmp_path
+
+
+def read(workdir):
+  lines = [json.loads(line) for line in
+           (workdir / 'metrics.jsonl').read_text().splitlines()]
+  return lines, json.loads((workdir / 'result.json').read_text())
+
+
+def timeless(workdir):
+  """All that a run has written but for its clocks."""
+  lines, result = read(workdir)
+  for line in lines:
+    del line['seconds'], line['transitions_per_s']
+  del result['seconds'], result['throughput']
+  return lines, result
+
+
+def weights(workdir):
+  """The bytes of the newest checkpoint's arrays."""
+  experiment = tiny()
+  tasks = configs.make_tasks(experiment.tasks)
+  source = configs.make_source(experiment.source, tasks)
+  history, _ = pipeline.make_histories(
+      experiment, tasks, source, jax.random.key(0), pipeline.Clock())
+  model = pipeline.model_lib.for_env(experiment.model, tasks.env)
+  like = pipeline.init_states(experiment, model, history, jax.random.key(0))
+  step, state = checkpoint.Checkpoints(str(workdir / 'checkpoints')).restore(
+      like, lambda text: None)
+  state = state._replace(key=jax.random.key_data(state.key))
+  return step, [np.asarray(x).tobytes() for x in jax.tree.leaves(state)]
+
+
+def test_a_run_writes_what_it_promises(finished):
+  lines, result = read(finished)
+  assert [line['epoch'] for line in lines] == [1, 2, 3]
+  assert set(result) >= {
+      'experiment', 'seeds', 'parameters', 'updates', 'transitions_trained',
+      'heldout', 'validation', 'train', 'source', 'oracle', 'random',
+      'seconds', 'throughput', 'device', 'versions'}
+  heldout = result['heldout']
+  assert np.shape(heldout['optimum']) == (10,)
+  assert np.shape(heldout['return_mean']) == np.shape(
+      heldout['return_iqm']) == (5,)
+  assert np.shape(heldout['ci95']) == (2, 5)
+  assert np.shape(heldout['per_task']) == (10, 5)
+  np.testing.assert_allclose(
+      np.mean(heldout['per_task'], 0), heldout['return_mean'])
+  low, high = heldout['ci95']
+  assert (np.array(low) <= heldout['return_mean']).all()
+  assert (np.array(high) >= heldout['return_mean']).all()
+  assert result['oracle'] == pytest.approx(np.mean(heldout['optimum']))
+  assert result['random'] < 1 and result['updates'] == 12
+  assert result['transitions_trained'] == 2 * 12 * 4 * 60
+  assert set(result['seconds']) == {
+      'compile', 'generate', 'train', 'evaluate', 'total'}
+  for name in ('validation', 'train'):
+    assert result[name]['return_mean'] == lines[-1][name]['return_mean']
+  saved = json.loads((finished / 'config.json').read_text())
+  assert saved['config']['distill']['batch_size'] == 4
+  assert saved['versions']['jax'] == jax.__version__
+
+
+def test_the_pictures_are_drawn(finished):
+  for name in ('curve.png', 'visits.png'):
+    picture = plt.imread(finished / name)
+    assert min(picture.shape[:2]) > 200 and picture[..., :3].std() > 0.05
+
+
+def test_a_finished_run_says_so_and_does_nothing(finished):
+  before = {path: path.stat().st_mtime_ns for path in finished.rglob('*')}
+  quiet = Quiet()
+  result = pipeline.run(tiny(), str(finished), quiet)
+  assert 'nothing to do' in quiet.said[0]
+  assert result == read(finished)[1]
+  assert before == {
+      path: path.stat().st_mtime_ns for path in finished.rglob('*')}
+
+
+def test_a_stopped_run_ends_as_if_it_had_not_stopped(finished, stopped):
+  assert not (stopped / 'result.json').exists()
+  quiet = Quiet()
+  pipeline.run(tiny(), str(stopped), quiet)
+  assert any('after epoch 2 of 3' in text for text in quiet.said)
+  assert timeless(stopped) == timeless(finished)
+  assert weights(stopped) == weights(finished)
+
+
+def test_a_damaged_checkpoint_costs_one_epoch(finished, stopped):
+  newest = next(p for p in (stopped / 'checkpoints').iterdir()
+                if p.name.endswith('2'))
+  for path in newest.rglob('*'):
+    if path.is_file():
+      path.write_bytes(b'')
+  quiet = Quiet()
+  pipeline.run(tiny(), str(stopped), quiet)
+  assert any('checkpoint 2 does not load' in text for text in quiet.said)
+  assert any('after epoch 1 of 3' in text for text in quiet.said)
+  assert timeless(stopped) == timeless(finished)
+
+
+def test_another_config_is_refused_and_nothing_lost(finished):
+  before = sorted(p.read_bytes() for p in finished.rglob('*') if p.is_file())
+  with pytest.raises(
+      ValueError, match=r'another config.*distill\.batch_size: 4 -> 8; seed'):
+    pipeline.run(tiny('distill.batch_size=8', 'seed=1'), str(finished), Quiet())
+  assert before == sorted(
+      p.read_bytes() for p in finished.rglob('*') if p.is_file())
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, finished):
+  shutil.copytree(finished, tmp_path / 'run')
+  with pytest.raises(FloatingPointError, match='epoch 1; .*learning_rate=1e'):
+    pipeline.run(
+        tiny('distill.learning_rate=1e30', 'distill.clip=1e30',
+             'distill.warmup=0'), str(tmp_path / 'nan'), Quiet())
+  assert not (tmp_path / 'nan' / 'result.json').exists()
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--experiment=dark'], '--experiment=dark: must be one of quick, dark_ro'),
+    (['--set=model.widht=3'], 'model.widht: no such field; allowed here: mode'),
+    (['--set=model.width=wide'], 'model.width=wide: must be an integer'),
+    (['--set=model.width=30', '--set=model.heads=4'],
+     'model.width=30: must be a multiple of twice model.heads=4'),
+    (['--set=data.episodes=2'],
+     'distill.length=300: must be at most 40, the steps of a thinned history'),
+    (['--seeds=0'], 'seeds=0: must be at least 1'),
+    (['--workdir=/proc/nowhere'], '/proc/nowhere'),
+    (['quick'], "unexpected argument 'quick'"),
+])
+def test_bad_input_is_one_clear_line(arguments, message, tmp_path):
+  found = subprocess.run(
+      [sys.executable, '-m', 'experiments.run',
+       f'--workdir={tmp_path}/run', *arguments], cwd=ROOT, capture_output=True,
+      text=True, env=os.environ | {'JAX_PLATFORMS': 'cpu'})
+  assert found.returncode != 0
+  assert message in found.stderr and found.stderr.startswith('error: ')
+  assert len(found.stderr.strip().splitlines()) == 1
+  assert not (tmp_path / 'run').exists()
+
+
+def test_every_preset_fits_together_and_help_names_it():
+  assert tuple(configs.PRESETS) == run_lib.NAMES
+  for name, preset in configs.PRESETS.items():
+    assert preset.name == name
+    tasks = configs.make_tasks(preset.tasks)
+    assert configs.make_source(preset.source, tasks).stride >= 1
+    # Train and decode with the same mask.
+    assert preset.distill.length >= 1.5 * preset.model.window

@@ -1,0 +1,84 @@
+"""Four fake devices do what one does."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+PROGRAM = '''
+import json, sys
+import jax, jax.numpy as jnp, numpy as np
+from adjax import distill, histories, model, sharding
+from adjax.envs import dark_room
+from adjax.learners import tabular_q
+
+devices = int(sys.argv[1])
+assert jax.device_count() == 4
+mesh = sharding.mesh(devices)
+tasks = dark_room.tasks(dark_room.Config(size=5, num_train=13, num_validation=3,
+                                         num_held_out=3))
+source = tabular_q.learner(tabular_q.Config(), tasks)
+# 13 * 2 learners do not divide by four; 12 * 2 do.
+odd = histories.streams(histories.generate(
+    source, tasks.train, jax.random.key(0), 2, 60, mesh))
+some = jax.tree.map(lambda x: x[:12], tasks.train)
+even = histories.generate(source, some, jax.random.key(0), 2, 60, mesh)
+program = histories.generate.lower(
+    source, some, jax.random.key(0), 2, 60, mesh).compile().as_text()
+net = model.for_env(model.Config(layers=1, width=16, heads=1, window=20,
+                                 feed_forward=32), tasks.env)
+config = distill.Config(epochs=1, updates_per_epoch=50, batch_size=8, length=30)
+evaluation = distill.Evaluation(
+    tasks.env, {'validation': tasks.validation}, jax.random.key(2), 2, 2, 20)
+states = sharding.replicate(jax.vmap(
+    lambda key: distill.init(config, net, odd, key))(
+        jax.random.split(jax.random.key(1), 1)), mesh)
+odd = sharding.replicate(odd, mesh)
+_, measured = distill.make_epoch(config, net, evaluation, mesh)(states, odd)
+json.dump({
+    'odd': [np.asarray(x).tolist() for x in odd],
+    'even': [np.asarray(x).tolist() for x in even],
+    'devices': len(even.action.sharding.device_set),
+    'split': not even.action.is_fully_replicated,
+    'collectives': [word for word in ('all-reduce', 'all-gather', 'all-to-all',
+                                      'collective-permute') if word in program],
+    'losses': measured['loss'][0].tolist(),
+    'returns': np.asarray(measured['returns']['validation']).tolist(),
+}, sys.stdout)
+'''
+
+
+@pytest.fixture(scope='module')
+def found():
+  flags = os.environ.get('XLA_FLAGS', '')
+  env = os.environ | {
+      'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count=4',
+      'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
+  return {n: json.loads(subprocess.run(
+      [sys.executable, '-c', PROGRAM, str(n)], env=env, check=True,
+      capture_output=True, text=True).stdout) for n in (1, 4)}
+
+
+@pytest.mark.parametrize('name', ['odd', 'even'])
+def test_histories_are_the_same_bit_for_bit(found, name):
+  assert found[1][name] == found[4][name]
+
+
+def test_learners_are_spread_without_a_word_between_devices(found):
+  assert found[4]['devices'] == 4 and found[4]['split']
+  assert found[1]['devices'] == 1
+  assert found[4]['collectives'] == []
+
+
+def test_losses_agree(found):
+  assert len(found[1]['losses']) == 50
+  assert found[4]['losses'] == pytest.approx(found[1]['losses'], abs=1e-5)
+
+
+def test_learning_in_context_agrees(found):
+  assert found[4]['returns'] == found[1]['returns']
