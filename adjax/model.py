@@ -69,7 +69,7 @@ class Config:
   heads: int = 2
   window: int = 200
   feed_forward: int = 256
-  dropout: float = 0.0
+  dropout: float = 0.05
   attention_dropout: float = 0.0
   input_masking: float = 0.05
 

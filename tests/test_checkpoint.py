@@ -2,11 +2,12 @@
 
 import pathlib
 
-from adjax import checkpoint
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from adjax import checkpoint
 
 
 def state(seed):

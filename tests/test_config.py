@@ -2,8 +2,9 @@
 
 import dataclasses
 
-from adjax import config
 import pytest
+
+from adjax import config
 
 
 @dataclasses.dataclass(frozen=True)

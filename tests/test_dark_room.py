@@ -3,16 +3,17 @@
 import dataclasses
 import itertools
 
-from adjax import metrics
-from adjax import types
-from adjax.envs import dark_room
-from adjax.learners import references
 import hypothesis
 from hypothesis import strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from adjax import metrics
+from adjax import types
+from adjax.envs import dark_room
+from adjax.learners import references
 
 PAPER = {
     'dark_room': dark_room.DARK_ROOM,
@@ -115,7 +116,8 @@ def test_optimal_actions_are_drawn_evenly():
 
 
 def test_walking_takes_the_shortest_way():
-  cells = [jnp.array(c, jnp.int8) for c in itertools.product(range(5), repeat=2)]
+  cells = [jnp.array(cell, jnp.int8)
+           for cell in itertools.product(range(5), repeat=2)]
   for a, b in itertools.product(cells[::3], cells[::2]):
     action = int(dark_room.walk(a, b, jax.random.key(0)))
     distance = int(jnp.abs(a - b).sum())

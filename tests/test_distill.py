@@ -1,5 +1,12 @@
 """The training loop: its loss, its updates, and what one epoch promises."""
 
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
 from adjax import distill
 from adjax import histories
 from adjax import in_context
@@ -7,12 +14,6 @@ from adjax import metrics
 from adjax import model as model_lib
 from adjax.envs import dark_room
 from adjax.learners import references
-import chex
-import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
-import pytest
 
 TASKS = dark_room.tasks(dark_room.Config(
     size=5, episode_length=8, num_train=11, num_validation=3, num_held_out=3))

@@ -1,5 +1,10 @@
 """The distilled learner: trained and served alike."""
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
 from adjax import distill
 from adjax import histories
 from adjax import in_context
@@ -7,10 +12,6 @@ from adjax import model as model_lib
 from adjax import types
 from adjax.envs import dark_room
 from adjax.learners import references
-import jax
-import jax.numpy as jnp
-import numpy as np
-import pytest
 
 TASKS = dark_room.tasks(dark_room.Config(
     size=5, episode_length=7, num_train=11, num_validation=7, num_held_out=7))

@@ -4,6 +4,13 @@ import json
 import pathlib
 from typing import NamedTuple
 
+from gymnax.environments import environment
+from gymnax.environments import spaces
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
 from adjax import histories
 from adjax import metrics
 from adjax import types
@@ -14,12 +21,6 @@ from adjax.learners import posterior
 from adjax.learners import references
 from adjax.learners import rmax
 from adjax.learners import tabular_q
-from gymnax.environments import environment
-from gymnax.environments import spaces
-import jax
-import jax.numpy as jnp
-import numpy as np
-import pytest
 
 CURVES = json.loads((pathlib.Path(__file__).parents[1] / 'experiments' / 'data'
                      / 'curves.json').read_text())
@@ -152,7 +153,7 @@ def test_q_learning_is_the_textbooks(config):
     return new, (jax.tree.map(lambda x: x[0, 0], seen), state.values)
 
   steps = 12 * grid.episode_length
-  state, (seen, before) = jax.lax.scan(
+  _, (seen, before) = jax.lax.scan(
       step, learner.init(task, jax.random.key(0)),
       jax.random.split(jax.random.key(1), steps))
   seen, before = jax.tree.map(np.asarray, (seen, before))

@@ -1,10 +1,11 @@
 """Returns, interquartile means and intervals against plain NumPy."""
 
-from adjax import metrics
 import hypothesis
 from hypothesis import strategies as st
 import numpy as np
 import pytest
+
+from adjax import metrics
 
 
 @hypothesis.given(st.integers(0, 2**31 - 1), st.floats(0.0, 0.5))

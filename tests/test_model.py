@@ -1,11 +1,12 @@
-"""The transformer: what it can see, and that its cached step is its full pass."""
+"""The transformer: what it sees, and that cached steps are its full pass."""
 
-from adjax import model as model_lib
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from adjax import model as model_lib
 
 
 def make(length=0, seed=0, **changes):

@@ -1,13 +1,14 @@
 """The driver: what unroll promises of any learner."""
 
-from adjax import types
-from adjax.envs import dark_room
-from adjax.learners import references
-from adjax.learners import tabular_q
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from adjax import types
+from adjax.envs import dark_room
+from adjax.learners import references
+from adjax.learners import tabular_q
 
 
 def counting_learner(stride, copies):

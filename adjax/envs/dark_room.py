@@ -74,9 +74,9 @@ class Config:
   random_start: bool = False
   terminate: bool = False
   same_cell: bool = True
-  num_train: int = 61
-  num_validation: int = 10
-  num_held_out: int = 10
+  num_train: int = 65
+  num_validation: int = 8
+  num_held_out: int = 8
   split_seed: int = 0
 
   def __post_init__(self):

@@ -1,0 +1,54 @@
+"""The data before it is distilled: does the source improve, and how fast?
+
+  python -m experiments.source --experiment=dark_room_q --episodes=200
+
+Prints the mean return by episode on the validation tasks, as a share of their
+optimum, of a preset's source (as it is, before thinning) and of the references.
+"""
+
+from absl import app
+from absl import flags
+from absl import logging
+
+_EXPERIMENT = flags.DEFINE_string('experiment', 'quick', 'The preset.')
+_SET = flags.DEFINE_multi_string('set', [], 'Replaces a field of the preset.')
+_EPISODES = flags.DEFINE_integer('episodes', 50, 'Episodes of a life.', 1)
+_RUNS = flags.DEFINE_integer('runs', 32, 'Lives on each task.', 1)
+
+
+def main(argv):
+  del argv
+  logging.set_verbosity(logging.WARNING)
+  from adjax import config as config_lib
+  from adjax import histories
+  from adjax import metrics
+  from adjax.learners import references
+  from experiments import configs
+  from experiments import report
+  import jax
+  import numpy as np
+
+  experiment = config_lib.override(
+      configs.get(_EXPERIMENT.value), _SET.value)
+  tasks = configs.make_tasks(experiment.tasks)
+  optimum = report.optimum(tasks, tasks.validation).mean()
+  edges = [n for n in (1, 2, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 2000)
+           if n < _EPISODES.value] + [_EPISODES.value]
+  print(f'{"up to episode":24}' + ''.join(f'{n:7}' for n in edges))
+  for name, learner in (
+      (f'source of {experiment.name}',
+       configs.make_source(experiment.source, tasks)),
+      ('remember', references.remember(tasks)),
+      ('random', references.random(tasks))):
+    history = histories.generate(
+        learner, tasks.validation, jax.random.key(experiment.seed), _RUNS.value,
+        _EPISODES.value * tasks.episode_length)
+    curve = np.nanmean(metrics.learning_curves(
+        history.reward, history.done, _EPISODES.value), (0, 1)) / optimum
+    # The mean of the last tenth before each of these episodes.
+    shares = [curve[n - max(1, n // 10):n].mean() for n in edges]
+    print(f'{name:24}' + ''.join(f'{share:7.3f}' for share in shares))
+
+
+if __name__ == '__main__':
+  app.run(main)
