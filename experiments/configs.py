@@ -128,21 +128,22 @@ _QUICK = Experiment(
 
 _DARK_ROOM = dataclasses.replace(
     _QUICK, name='dark_room', seeds=3, data=Data(histories=512, episodes=15),
-    distill=distill_lib.Config(epochs=10, updates_per_epoch=250))
+    distill=distill_lib.Config(epochs=8, updates_per_epoch=250))
 
 _DARK_ROOM_Q = dataclasses.replace(
     _DARK_ROOM, name='dark_room_q',
     source=tabular_q.Config(
         learning_rate=1.0, discount=0.9, optimism=1.0, epsilon=0.1,
         final_epsilon=0.0, epsilon_episodes=120),
-    data=Data(histories=128, episodes=15, every=20))
+    data=Data(histories=128, episodes=15, every=20),
+    distill=_QUICK.distill)
 
 _DARK_ROOM_RMAX = dataclasses.replace(
-    _DARK_ROOM, name='dark_room_rmax', source=rmax.Config(),
+    _QUICK, name='dark_room_rmax', source=rmax.Config(),
     data=Data(histories=64, episodes=40))
 
 _DARK_ROOM_NOISE = dataclasses.replace(
-    _DARK_ROOM, name='dark_room_noise',
+    _QUICK, name='dark_room_noise',
     source=noise.Config(anneal_episodes=15),
     data=Data(histories=512, episodes=20))
 
@@ -150,14 +151,14 @@ _DARK_ROOM_HARD = dataclasses.replace(
     _QUICK, name='dark_room_hard', tasks=dark_room.DARK_ROOM_HARD,
     data=Data(histories=128, episodes=35),
     model=model_lib.Config(layers=4, window=400),
-    distill=distill_lib.Config(epochs=8, updates_per_epoch=300, length=700),
+    distill=distill_lib.Config(epochs=5, updates_per_epoch=300, length=700),
     evaluate=Evaluate(episodes=100, runs=1, train_tasks=32, held_out_runs=20))
 
 _KEY_TO_DOOR = dataclasses.replace(
     _QUICK, name='key_to_door', tasks=dark_room.KEY_TO_DOOR,
     data=Data(histories=2, episodes=12),
     model=model_lib.Config(layers=4, window=400),
-    distill=distill_lib.Config(epochs=8, updates_per_epoch=300, length=600),
+    distill=distill_lib.Config(epochs=5, updates_per_epoch=300, length=600),
     evaluate=Evaluate(episodes=30, runs=1, train_tasks=32, held_out_runs=20,
                       reference_runs=2))
 

@@ -19,14 +19,15 @@ _RUNS = flags.DEFINE_integer('runs', 32, 'Lives on each task.', 1)
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
+  import jax
+  import numpy as np
+
   from adjax import config as config_lib
   from adjax import histories
   from adjax import metrics
   from adjax.learners import references
   from experiments import configs
   from experiments import report
-  import jax
-  import numpy as np
 
   experiment = config_lib.override(
       configs.get(_EXPERIMENT.value), _SET.value)

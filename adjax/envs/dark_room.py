@@ -107,7 +107,7 @@ DARK_ROOM_HARD = Config(
     size=17, pays_once=True, num_train=225, num_validation=32, num_held_out=32)
 KEY_TO_DOOR = Config(
     num_goals=2, episode_length=50, pays_once=True, random_start=True,
-    num_train=1024, num_validation=32, num_held_out=64)
+    num_train=1024, num_validation=32, num_held_out=32)
 
 
 class DarkRoom(environment.Environment):
