@@ -96,8 +96,8 @@ def init(
 ) -> TrainState:
   """A fresh state; the history [S, T] only tells the shapes."""
   init_key, key = jax.random.split(key)
-  example = jax.tree.map(
-      lambda x: x[0, :1], in_context_lib.inputs_of(history))
+  example = in_context_lib.inputs_of(
+      jax.tree.map(lambda x: x[0, :1], history))
   params = model.init(init_key, example)
   return TrainState(
       params, optimizer(config).init(params), jnp.int32(0), key)
@@ -148,7 +148,7 @@ def evaluate(
 
 
 class Evaluation(NamedTuple):
-  """What every epoch's model is put into; static but for tasks and key.
+  """What every epoch's model is put into.
 
   Attributes:
     env: a gymnax environment.
@@ -192,23 +192,30 @@ def make_epoch(
   """
   check_devices(config, mesh)
 
-  def returns(params, tasks):
+  def epoch(states, history):
+    sequences = in_context_lib.inputs_of(history), history.action
+
+    def one_seed(state):
+      state, trained = jax.lax.scan(
+          lambda state, _: update(config, model, state, sequences, mesh),
+          state, None, config.updates_per_epoch)
+      return state, trained | {
+          'returns': curves(model, state.params, evaluation, mesh)}
+
+    return sharding.over_seeds(one_seed)(states)
+
+  return jax.jit(epoch, donate_argnums=0)
+
+
+def curves(
+    model: nn.Module, params: Any, evaluation: Evaluation, mesh: Any = None
+) -> dict[str, chex.Array]:
+  """The learning curves [N, R, E] of one seed's model on each set of tasks."""
+  found = {}
+  for name, tasks in evaluation.tasks.items():
     history = evaluate(
         evaluation.env, model, params, tasks, evaluation.key,
         evaluation.num_runs, evaluation.num_steps, evaluation.temperature, mesh)
-    return metrics.learning_curves(
+    found[name] = metrics.learning_curves(
         history.reward, history.done, evaluation.num_episodes)
-
-  def one_seed(state, sequences):
-    state, trained = jax.lax.scan(
-        lambda state, _: update(config, model, state, sequences, mesh),
-        state, None, config.updates_per_epoch)
-    curves = {name: returns(state.params, tasks)
-              for name, tasks in evaluation.tasks.items()}
-    return state, trained | {'returns': curves}
-
-  def epoch(states, history):
-    sequences = in_context_lib.inputs_of(history), history.action
-    return jax.vmap(one_seed, (0, None))(states, sequences)
-
-  return jax.jit(epoch, donate_argnums=0)
+  return found

@@ -63,18 +63,21 @@ def bootstrap(
   """A percentile interval [2, ...] for the mean over tasks and runs.
 
   Args:
-    x: [N, R, ...], R runs of each of N tasks. Runs are drawn anew within each
-      task (a stratified bootstrap, Agarwal et al. 2021): the interval is for
-      these tasks, not for others.
+    x: [seeds, N, R, ...], R runs on each of N tasks by each training seed.
+      Seeds are drawn anew, then runs within each seed and task (a stratified
+      bootstrap, Agarwal et al. 2021): the interval is for these tasks, not for
+      others, and with one seed for these weights alone.
     confidence: its coverage.
     resamples: how many.
     seed: of the resampling.
   """
   rng = np.random.default_rng(seed)
-  num_tasks, runs = x.shape[:2]
+  seeds, num_tasks, runs = x.shape[:3]
+  task = np.arange(num_tasks)[:, None]
   means = []
   for _ in range(resamples):
-    index = rng.integers(runs, size=(num_tasks, runs))
-    means.append(np.nanmean(x[np.arange(num_tasks)[:, None], index], (0, 1)))
+    seed_index = rng.integers(seeds, size=(seeds, 1, 1))
+    run_index = rng.integers(runs, size=(seeds, num_tasks, runs))
+    means.append(np.nanmean(x[seed_index, task, run_index], (0, 1, 2)))
   tail = 50 * (1 - confidence)
   return np.percentile(means, [tail, 100 - tail], axis=0)

@@ -5,6 +5,7 @@ needs communication to be made; the mean of the gradient is the only sum over
 devices.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -40,6 +41,18 @@ def spread(tree: Any, over: Mesh | None) -> Any:
         x, NamedSharding(over, PartitionSpec('data')))
 
   return jax.tree.map(lay, tree)
+
+
+def over_seeds(function: Callable[..., Any]) -> Callable[..., Any]:
+  """function(per_seed) for every training seed [seeds] of a tree.
+
+  On accelerators seeds are vmapped, which fills the chip. On a CPU they follow
+  one another inside the same program: products with a batch of weights are slow
+  there (three seeds trained 1.3 times and decoded 5 times slower when vmapped).
+  """
+  if jax.default_backend() == 'cpu':
+    return lambda tree: jax.lax.map(function, tree)
+  return jax.vmap(function)
 
 
 def replicate(tree: Any, over: Mesh | None) -> Any:

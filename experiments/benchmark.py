@@ -20,7 +20,7 @@ _RUNS = flags.DEFINE_integer('runs', 7, 'Timed runs of each case.', 1)
 # The tabular learners and the model of the project's stated bars.
 LEARNERS, EPISODES = 260, 200
 MODEL = {'layers': 3, 'width': 64, 'heads': 2, 'feed_forward': 256,
-         'window': 100, 'input_masking': 0.0}
+         'window': 100, 'dropout': 0.0, 'input_masking': 0.0}
 LENGTH, BATCH, ENVIRONMENTS = 100, 64, 128
 
 

@@ -90,6 +90,7 @@ def run(
 
   history, generated = make_histories(
       experiment, tasks, source, keys(_DATA), clock, mesh)
+  history = sharding.replicate(history, mesh)
   rate = generated / clock.seconds['generate']
   progress.say(f'{history.done.shape[0]} histories of {history.done.shape[1]} '
                f'steps at {rate / 1e6:.2f} M env-steps/s')
@@ -99,15 +100,10 @@ def run(
   states, lines = _train(
       experiment, tasks, model, states, history, keys(_EVALUATE), workdir,
       clock, progress, mesh)
-  lives = _held_out(experiment, tasks, model, states, keys(_HELD_OUT), clock,
-                    mesh)
-
+  lives = held_out(experiment, tasks, model, states, keys(_HELD_OUT), clock,
+                   mesh)
   eval_rate = lives.done.size / clock.seconds['evaluate']
-  # An epoch is one program; the evaluations in it are told apart by what as
-  # many steps cost on the held-out tasks.
-  in_epochs = len(lines) * _epoch_eval_steps(experiment, tasks) / eval_rate
-  clock.seconds['train'] = sum(line['seconds'] for line in lines) - in_epochs
-  clock.seconds['evaluate'] += in_epochs
+  _split_epochs(experiment, tasks, model, states, lines, clock, mesh)
   trained = (experiment.seeds * experiment.distill.updates
              * experiment.distill.batch_size * experiment.distill.length)
   result = report.result(
@@ -123,10 +119,11 @@ def run(
           'eval_env_steps_per_s': eval_rate,
       }} | workdir_lib.machine()
   plot.curve(result, experiment.tasks, os.path.join(workdir, 'curve.png'))
-  farthest = int(np.argmin(result['heldout']['optimum']))
+  # The goal that is farthest away, where goals differ in that.
+  which = int(np.argmin(result['heldout']['optimum']))
   plot.visits(
-      jax.tree.map(lambda x: np.asarray(x[0, farthest, 0]), lives),
-      jax.tree.map(lambda x: np.asarray(x[farthest]), tasks.held_out),
+      jax.tree.map(lambda x: np.asarray(x[0, which, 0]), lives),
+      jax.tree.map(lambda x: np.asarray(x[which]), tasks.held_out),
       experiment.tasks, os.path.join(workdir, 'visits.png'))
   workdir_lib.write_json(os.path.join(workdir, 'result.json'), result)
   progress.say(report.summary(result, workdir))
@@ -163,13 +160,8 @@ def init_states(
 def _train(experiment, tasks, model, states, history, key, workdir, clock,
            progress, mesh):
   """Epochs from the newest checkpoint on: the last states, and all lines."""
-  config, evaluate = experiment.distill, experiment.evaluate
-  evaluation = distill.Evaluation(
-      tasks.env,
-      {'validation': tasks.validation,
-       'train': jax.tree.map(lambda x: x[:evaluate.train_tasks], tasks.train)},
-      key, evaluate.runs, evaluate.episodes, tasks.episode_length,
-      evaluate.temperature)
+  config = experiment.distill
+  evaluation = _evaluation(experiment, tasks, key)
   optima = {name: report.optimum(tasks, some)
             for name, some in evaluation.tasks.items()}
   checkpoints = checkpoint.Checkpoints(
@@ -194,37 +186,66 @@ def _train(experiment, tasks, model, states, history, key, workdir, clock,
       states, measured = epoch(states, history)
       measured = jax.tree.map(np.asarray, measured)
       spent = time.perf_counter() - start
-      if not np.isfinite(measured['loss']).all():
+      if not all(np.isfinite(measured[name]).all()
+                 for name in ('loss', 'gradient_norm')):
         raise FloatingPointError(
-            f'the loss is not finite in epoch {number}; the state after epoch '
-            f'{number - 1} is kept; lower distill.learning_rate='
-            f'{config.learning_rate}')
+            f'a loss or gradient of epoch {number} is not finite; nothing of '
+            f'this epoch is kept; try distill.learning_rate below '
+            f'{config.learning_rate} in another --workdir')
       line = report.epoch_line(number, measured, optima, spent, transitions)
-      checkpoints.save(number, states)
+      # In this order: a line too many is cut off on resume, one too few could
+      # not be made up for.
       workdir_lib.append_line(path, line)
+      checkpoints.save(number, states)
       lines.append(line)
       progress.epoch(line, spent * (config.epochs - number))
   checkpoints.close()
   return states, lines
 
 
-def _held_out(experiment, tasks, model, states, key, clock, mesh):
+def held_out(
+    experiment: configs.Experiment, tasks: types.TaskDistribution, model: Any,
+    states: distill.TrainState, key: chex.PRNGKey, clock: Clock,
+    mesh: Any = None,
+) -> types.History:
   """History [seeds, N, R, T] of the last models on the held-out tasks."""
   evaluate = experiment.evaluate
 
-  def live(params, seed):
+  def live(args):
+    params, seed = args
     return distill.evaluate(
         tasks.env, model, params, tasks.held_out, jax.random.fold_in(key, seed),
         evaluate.held_out_runs, evaluate.episodes * tasks.episode_length,
         evaluate.temperature, mesh)
 
   args = states.params, jnp.arange(experiment.seeds)
-  program = clock.compile(jax.vmap(live), *args)
-  return clock.run('evaluate', program, *args)
+  program = clock.compile(sharding.over_seeds(live), args)
+  return clock.run('evaluate', program, args)
 
 
-def _epoch_eval_steps(experiment, tasks):
+def _split_epochs(experiment, tasks, model, states, lines, clock, mesh):
+  """Tells the seconds of training from those of the evaluations in epochs.
+
+  An epoch is one program. What its evaluations cost is measured once more, alone.
+  """
+  evaluation = _evaluation(experiment, tasks, jax.random.key(0))
+  program = clock.compile(sharding.over_seeds(
+      lambda params: distill.curves(model, params, evaluation, mesh)),
+                          states.params)
+  before = clock.seconds['evaluate']
+  clock.run('evaluate', program, states.params)
+  once = clock.seconds['evaluate'] - before
+  epochs = sum(line['seconds'] for line in lines)
+  evaluating = min(once * len(lines), 0.9 * epochs)
+  clock.seconds['evaluate'] = before + evaluating
+  clock.seconds['train'] = epochs - evaluating
+
+
+def _evaluation(experiment, tasks, key):
+  """What every epoch's model is put into."""
   evaluate = experiment.evaluate
-  num = types.num_tasks(tasks.validation) + evaluate.train_tasks
-  return (experiment.seeds * num * evaluate.runs * evaluate.episodes
-          * tasks.episode_length)
+  some = jax.tree.map(lambda x: x[:evaluate.train_tasks], tasks.train)
+  return distill.Evaluation(
+      tasks.env, {'validation': tasks.validation, 'train': some}, key,
+      evaluate.runs, evaluate.episodes, tasks.episode_length,
+      evaluate.temperature)

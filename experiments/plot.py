@@ -44,7 +44,7 @@ def curve(result: dict[str, Any], tasks: dark_room.Config, path: str) -> None:
     bound = np.pad(bound, (0, max(0, len(mean) - len(bound))), 'edge')
     # The bound is a mean over all tasks; these have an optimum of their own.
     axes.plot(episode, bound[:len(mean)] * optimum / bound[-1], color='0.3',
-              lw=1, ls=':', label='upper bound of any learner')
+              lw=1, ls=':', label='upper bound of any learner (all tasks, rescaled)')
   axes.plot(episode, result['source']['return_mean'], color='tab:orange',
             lw=1.2, label='source learner, same tasks')
   axes.plot(episode, result['remember']['return_mean'], color='tab:green',
@@ -57,7 +57,7 @@ def curve(result: dict[str, Any], tasks: dark_room.Config, path: str) -> None:
   axes.plot(
       episode,
       np.asarray(train['return_mean']) * optimum / np.mean(train['optimum']),
-      color='tab:blue', lw=1, ls='--', label='adjax, training tasks')
+      color='tab:blue', lw=1, ls='--', label='adjax, training tasks (rescaled)')
   axes.fill_between(episode, *np.asarray(heldout['ci95']), color='tab:blue',
                     alpha=0.25, lw=0)
   axes.plot(episode, mean, color='tab:blue', lw=2.2,
@@ -89,8 +89,7 @@ def visits(life: types.History, task: Any, tasks: dark_room.Config, path: str,
                 vmax=np.sqrt(tasks.episode_length))
     jitter = np.random.default_rng(0).uniform(-0.18, 0.18, (2, len(x)))
     axes.plot(x + jitter[0], y + jitter[1], color='tab:blue', lw=0.8, alpha=0.7)
-    for goal, colour in zip(task.goals, ('tab:red', 'tab:orange')[
-        -len(task.goals):]):
+    for goal, colour in zip(task.goals, ('tab:red', 'tab:orange')):
       axes.add_patch(plt.Rectangle(goal - 0.5, 1, 1, fill=False, ec=colour,
                                    lw=2))
     axes.set_title(f'episode {episode}\nreturn {life.reward[now].sum():g}',

@@ -65,8 +65,7 @@ def result(
   episodes = experiment.evaluate.episodes
   returns = np.asarray(
       metrics.learning_curves(lives.reward, lives.done, episodes))
-  # [seeds, N, R, E] -> [N, seeds * R, E].
-  returns = np.moveaxis(returns, 0, 1).reshape(returns.shape[1], -1, episodes)
+  best = optimum(tasks, tasks.held_out)
 
   def reference(learner):
     history = histories.generate(
@@ -78,11 +77,15 @@ def result(
   return {
       'experiment': experiment.name, 'seeds': experiment.seeds,
       'heldout': {
-          'optimum': optimum(tasks, tasks.held_out).tolist(),
-          'return_mean': np.nanmean(returns, (0, 1)).tolist(),
-          'return_iqm': metrics.iqm(returns.reshape(-1, episodes)).tolist(),
+          'optimum': best.tolist(),
+          'return_mean': np.nanmean(returns, (0, 1, 2)).tolist(),
+          # Of shares of each task's own optimum, so that it trims bad lives
+          # and not far goals.
+          'return_iqm': (best.mean() * metrics.iqm(
+              (returns / best[:, None, None]).reshape(-1, episodes))).tolist(),
           'ci95': metrics.bootstrap(returns).tolist(),
-          'per_task': np.nanmean(returns, 1).tolist(),
+          'per_task': np.nanmean(returns, (0, 2)).tolist(),
+          'per_seed': np.nanmean(returns, (1, 2)).tolist(),
       },
       'validation': {name: line['validation'][name]
                      for name in ('optimum', 'return_mean')},

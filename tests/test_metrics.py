@@ -49,10 +49,17 @@ def test_iqm_weighs_broken_quarters_and_skips_nan():
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():
   rng = np.random.default_rng(0)
-  tasks = rng.normal(size=(5, 1)) * 10  # Tasks differ; runs within are alike.
+  tasks = rng.normal(size=(1, 5, 1)) * 10  # Runs are alike, tasks are not.
   covered = 0
   for trial in range(200):
-    x = tasks + rng.normal(size=(5, 30))
+    x = tasks + rng.normal(size=(1, 5, 30))
     low, high = metrics.bootstrap(x, resamples=200, seed=trial)
     covered += low <= tasks.mean() <= high
   assert 180 <= covered <= 199
+
+
+def test_the_interval_knows_that_training_seeds_differ():
+  rng = np.random.default_rng(0)
+  seeds = np.array([0.0, 1.0, 2.0]).reshape(3, 1, 1)
+  low, high = metrics.bootstrap(seeds + 0.01 * rng.normal(size=(3, 5, 30)))
+  assert low < 0.4 and high > 1.6
