@@ -1,6 +1,7 @@
 """Configs are frozen dataclasses; this checks, overrides and compares them."""
 
 import dataclasses
+import math
 import typing
 from typing import Any
 
@@ -75,10 +76,13 @@ def parse(path: str, text: str, kind: Any) -> Any:
     if kind is int:
       return int(text)
     if kind is float:
+      if not math.isfinite(float(text)):
+        raise ValueError
       return float(text)
     return text
   except (KeyError, ValueError):
-    allowed = {bool: 'true or false', int: 'an integer', float: 'a number'}
+    allowed = {bool: 'true or false', int: 'an integer',
+               float: 'a finite number'}
     raise ValueError(
         f'--set {path}={text}: must be {allowed[kind]}') from None
 

@@ -10,7 +10,8 @@ import time
 
 from absl import app
 from absl import flags
-from absl import logging
+
+from experiments import cli
 
 _STAGES = ('histories', 'train', 'evaluate')
 _STAGE = flags.DEFINE_enum(
@@ -94,9 +95,8 @@ def stages():
                                   ENVIRONMENTS * 500))
 
 
-def main(argv):
-  del argv
-  logging.set_verbosity(logging.WARNING)
+@cli.main
+def main():
   from experiments import workdir
   machine = workdir.machine()
   print(machine['device'], 'jax', machine['versions']['jax'])

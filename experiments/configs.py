@@ -43,7 +43,7 @@ class Evaluate:
     runs: runs on each validation and each of the training tasks, every epoch.
     train_tasks: how many training tasks are evaluated on.
     held_out_runs: runs on each held-out task, once, at the end.
-    reference_runs: the same for source, random walk and oracle.
+    reference_runs: the same for the source and the references.
     temperature: of the actions; 0 takes the likeliest.
   """
   episodes: int = 50
@@ -100,8 +100,15 @@ class Experiment:
       raise ValueError(
           f'evaluate.train_tasks={self.evaluate.train_tasks}: must be at most '
           f'tasks.num_train={self.tasks.num_train}')
+    if self.distill.length < self.model.window:
+      raise ValueError(
+          f'distill.length={self.distill.length}: must be at least '
+          f'model.window={self.model.window}, better 1.5 times that: a '
+          'model cannot use a distance that it was never shown')
     if self.seeds < 1:
       raise ValueError(f'seeds={self.seeds}: must be at least 1')
+    if not 0 <= self.seed < 2**32:
+      raise ValueError(f'seed={self.seed}: must be from 0 to 2**32 - 1')
 
 
 def make_tasks(config: Any) -> types.TaskDistribution:

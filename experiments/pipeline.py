@@ -226,7 +226,8 @@ def held_out(
 def _split_epochs(experiment, tasks, model, states, lines, clock, mesh):
   """Tells the seconds of training from those of the evaluations in epochs.
 
-  An epoch is one program. What its evaluations cost is measured once more, alone.
+  An epoch is one program. What its evaluations cost is measured once more,
+  alone.
   """
   evaluation = _evaluation(experiment, tasks, jax.random.key(0))
   program = clock.compile(sharding.over_seeds(

@@ -44,7 +44,7 @@ def curve(result: dict[str, Any], tasks: dark_room.Config, path: str) -> None:
     bound = np.pad(bound, (0, max(0, len(mean) - len(bound))), 'edge')
     # The bound is a mean over all tasks; these have an optimum of their own.
     axes.plot(episode, bound[:len(mean)] * optimum / bound[-1], color='0.3',
-              lw=1, ls=':', label='upper bound of any learner (all tasks, rescaled)')
+              lw=1, ls=':', label='upper bound (all tasks, rescaled)')
   axes.plot(episode, result['source']['return_mean'], color='tab:orange',
             lw=1.2, label='source learner, same tasks')
   axes.plot(episode, result['remember']['return_mean'], color='tab:green',

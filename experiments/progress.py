@@ -13,7 +13,7 @@ class Progress:
   """Reports stages and epochs on standard output."""
 
   def __init__(self, epochs: int):
-    self._console = rich.console.Console(highlight=False)
+    self._console = rich.console.Console(highlight=False, markup=False)
     self._epochs = epochs
     self._bar = None
 

@@ -4,11 +4,11 @@
 """
 
 import dataclasses
-import sys
 
 from absl import app
 from absl import flags
-from absl import logging
+
+from experiments import cli
 
 # Only what --help needs is imported here: jax and gymnax take seconds, and a
 # test holds these names to those of experiments/configs.py.
@@ -27,24 +27,16 @@ _SET = flags.DEFINE_multi_string(
     '--set distill.batch_size=64. May be repeated.')
 
 
-def main(argv):
-  logging.set_verbosity(logging.WARNING)
-  try:
-    if len(argv) > 1:
-      raise ValueError(f'unexpected argument {argv[1]!r}; fields are set with '
-                       '--set name=value')
-    from adjax import config as config_lib
-    from experiments import configs  # pylint: disable=g-import-not-at-top
-    from experiments import pipeline
-    experiment = config_lib.override(
-        configs.get(_EXPERIMENT.value), _SET.value)
-    if _SEEDS.value is not None:
-      experiment = dataclasses.replace(experiment, seeds=_SEEDS.value)
-    pipeline.run(experiment, _WORKDIR.value or f'runs/{_EXPERIMENT.value}')
-  except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-    print(f'error: {error}', file=sys.stderr)
-    return 1
-  return 0
+@cli.main
+def main():
+  from adjax import config as config_lib
+  from experiments import configs
+  from experiments import pipeline
+  experiment = config_lib.override(
+      configs.get(_EXPERIMENT.value), _SET.value)
+  if _SEEDS.value is not None:
+    experiment = dataclasses.replace(experiment, seeds=_SEEDS.value)
+  pipeline.run(experiment, _WORKDIR.value or f'runs/{_EXPERIMENT.value}')
 
 
 if __name__ == '__main__':

@@ -8,7 +8,8 @@ optimum, of a preset's source (as it is, before thinning) and of the references.
 
 from absl import app
 from absl import flags
-from absl import logging
+
+from experiments import cli
 
 _EXPERIMENT = flags.DEFINE_string('experiment', 'quick', 'The preset.')
 _SET = flags.DEFINE_multi_string('set', [], 'Replaces a field of the preset.')
@@ -16,9 +17,8 @@ _EPISODES = flags.DEFINE_integer('episodes', 50, 'Episodes of a life.', 1)
 _RUNS = flags.DEFINE_integer('runs', 32, 'Lives on each task.', 1)
 
 
-def main(argv):
-  del argv
-  logging.set_verbosity(logging.WARNING)
+@cli.main
+def main():
   import jax
   import numpy as np
 

@@ -11,7 +11,7 @@ from adjax import checkpoint
 
 
 def state(seed):
-  return {'w': jax.random.normal(jax.random.key(seed), (3, 4)),
+  return {'w': jax.random.normal(jax.random.key(seed), (300, 40)),
           'step': jnp.int32(seed), 'key': jax.random.key(seed)}
 
 
@@ -31,7 +31,7 @@ def fill(directory, steps=(1, 2, 3), keep=3):
 
 
 def damage(directory, step):
-  """Flips bytes in every larger file of a step."""
+  """Overwrites every file of a step."""
   folder = next(p for p in pathlib.Path(directory).iterdir()
                 if p.name.endswith(str(step)))
   for path in folder.rglob('*'):
@@ -72,6 +72,29 @@ def test_a_damaged_state_is_passed_over_and_saved_again(tmp_path):
       state(0), pytest.fail)
   assert step == 3
   assert_same(found, state(3))
+
+
+@pytest.mark.parametrize('harm', ['flip', 'cut', 'remove', 'empty'])
+def test_one_damaged_file_is_found(tmp_path, harm):
+  fill(tmp_path)
+  folder = next(p for p in tmp_path.iterdir() if p.name.endswith('3'))
+  largest = max((p for p in folder.rglob('*') if p.is_file()),
+                key=lambda p: p.stat().st_size)
+  data = bytearray(largest.read_bytes())
+  if harm == 'flip':
+    data[len(data) // 2] ^= 4
+  elif harm == 'cut':
+    data = data[:len(data) // 2]
+  elif harm == 'empty':
+    data = b''
+  largest.write_bytes(data)
+  if harm == 'remove':
+    largest.unlink()
+  said = []
+  step, found = checkpoint.Checkpoints(str(tmp_path)).restore(
+      state(0), said.append)
+  assert step == 2 and len(said) == 1 and 'checkpoint 3' in said[0]
+  assert_same(found, state(2))
 
 
 def test_no_state_that_loads_is_an_error(tmp_path):

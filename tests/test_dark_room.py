@@ -162,7 +162,8 @@ def test_equal_environments_share_their_programs():
 
 @pytest.mark.parametrize('field, value, allowed', [
     ('size', 8, 'odd'), ('num_goals', 3, '1 or 2'), ('num_train', 80, 'all'),
-    ('num_held_out', 0, 'at least 1'), ('episode_length', 0, 'at least 1')])
+    ('num_held_out', 0, 'at least 1'), ('episode_length', 7, 'at least 8'),
+    ('split_seed', -1, 'at least 0')])
 def test_a_bad_grid_is_named(field, value, allowed):
   with pytest.raises(ValueError, match=rf'tasks\..*{field}.*{allowed}'):
     dark_room.Config(**{field: value})

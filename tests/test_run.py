@@ -14,6 +14,7 @@ import pytest
 
 from adjax import checkpoint
 from adjax import config as config_lib
+from adjax.learners import references
 from experiments import configs
 from experiments import pipeline
 from experiments import progress
@@ -26,6 +27,7 @@ TINY = [
     'distill.updates_per_epoch=4', 'distill.batch_size=4', 'distill.length=60',
     'evaluate.episodes=5', 'evaluate.runs=1', 'evaluate.train_tasks=3',
     'evaluate.held_out_runs=2', 'evaluate.reference_runs=3', 'seeds=2',
+    'tasks.num_validation=7',
 ]
 
 
@@ -114,6 +116,7 @@ def test_a_run_writes_what_it_promises(finished):
   low, high = heldout['ci95']
   assert (np.array(low) <= heldout['return_mean']).all()
   assert (np.array(high) >= heldout['return_mean']).all()
+  assert min(result['throughput'].values()) > 0
   assert result['oracle'] == pytest.approx(np.mean(heldout['optimum']))
   assert result['random'] < 1 and result['updates'] == 12
   assert result['transitions_trained'] == 2 * 12 * 4 * 60
@@ -173,13 +176,83 @@ def test_another_config_is_refused_and_nothing_lost(finished):
       p.read_bytes() for p in finished.rglob('*') if p.is_file())
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, finished):
-  shutil.copytree(finished, tmp_path / 'run')
-  with pytest.raises(FloatingPointError, match=r'epoch 1; .*learning_rate=1e'):
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+  """With a warm-up whose first step is nothing, and so steep a second."""
+  with pytest.raises(FloatingPointError, match=r'epoch 3 .*below 1e\+30'):
     pipeline.run(
         tiny('distill.learning_rate=1e30', 'distill.clip=1e30',
-             'distill.warmup=0'), str(tmp_path / 'nan'), Quiet())
-  assert not (tmp_path / 'nan' / 'result.json').exists()
+             'distill.warmup=4', 'distill.updates_per_epoch=1'),
+        str(tmp_path), Quiet())
+  assert not (tmp_path / 'result.json').exists()
+  assert [line['epoch'] for line in map(
+      json.loads, (tmp_path / 'metrics.jsonl').open())] == [1, 2]
+  assert checkpoint.Checkpoints(str(tmp_path / 'checkpoints')).steps == [1, 2]
+
+
+def test_a_run_stopped_inside_a_save_loses_nothing(
+    tmp_path, finished, monkeypatch):
+  """Stopped right after a checkpoint was written, before anything else."""
+  save = checkpoint.Checkpoints.save
+  def stop(self, step, state):
+    save(self, step, state)
+    if step == 3:
+      raise KeyboardInterrupt
+  monkeypatch.setattr(checkpoint.Checkpoints, 'save', stop)
+  with pytest.raises(KeyboardInterrupt):
+    pipeline.run(tiny(), str(tmp_path), Quiet())
+  monkeypatch.undo()
+  pipeline.run(tiny(), str(tmp_path), Quiet())
+  assert timeless(tmp_path) == timeless(finished)
+
+
+def test_histories_are_of_training_tasks_and_results_of_held_out_ones(
+    monkeypatch):
+  """Seen from the cells where reward was paid, in what the pipeline makes."""
+  experiment = tiny('data.histories=8')
+  tasks = configs.make_tasks(experiment.tasks)
+  source = configs.make_source(experiment.source, tasks)
+  clock = pipeline.Clock()
+  history, _ = pipeline.make_histories(
+      experiment, tasks, source, jax.random.key(0), clock)
+  # An oracle in place of the model: it goes where its task pays.
+  monkeypatch.setattr(
+      pipeline.distill.in_context_lib, 'in_context',
+      lambda env, model, params, temperature: references.oracle(tasks))
+  states = pipeline.distill.TrainState(np.zeros((2, 1)), (), 0, 0)
+  lives = pipeline.held_out(
+      experiment, tasks, None, states, jax.random.key(0), clock)
+  for found, expected in ((history, tasks.train), (lives, tasks.held_out)):
+    paid = np.asarray(found.reward)[..., :-1] > 0
+    paid &= ~np.asarray(found.done)[..., :-1]
+    cells = np.asarray(found.obs)[..., 1:, :][paid]
+    goals = {tuple(g) for g in np.asarray(expected.goals)[:, 0]}
+    paid_at = {tuple(c) for c in cells}
+    assert paid_at <= goals and len(paid_at) > 0.8 * len(goals)
+
+
+@pytest.mark.parametrize('name, text, message', [
+    ('config.json', '', r"config\.json: must be JSON with 'config'"),
+    ('config.json', '[1]', r"config\.json: must be JSON with 'config'"),
+    ('result.json', '{}', r"result\.json: must be JSON with 'heldout'"),
+])
+def test_a_damaged_file_is_named(finished, tmp_path, name, text, message):
+  shutil.copytree(finished, tmp_path / 'run')
+  (tmp_path / 'run' / name).write_text(text)
+  with pytest.raises(ValueError, match=message):
+    pipeline.run(tiny(), str(tmp_path / 'run'), Quiet())
+
+
+def test_lost_metrics_are_named(stopped):
+  (stopped / 'metrics.jsonl').unlink()
+  with pytest.raises(ValueError, match='a line for each of the 2 epochs'):
+    pipeline.run(tiny(), str(stopped), Quiet())
+
+
+def test_a_folder_of_something_else_is_refused(finished, tmp_path):
+  shutil.copytree(finished, tmp_path / 'run')
+  (tmp_path / 'run' / 'config.json').unlink()
+  with pytest.raises(ValueError, match=r'holds result\.json, .* no config'):
+    pipeline.run(tiny('seed=1'), str(tmp_path / 'run'), Quiet())
 
 
 @pytest.mark.parametrize('arguments, message', [
@@ -191,7 +264,11 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, finished):
     (['--set=data.episodes=2'],
      'distill.length=300: must be at most 40, the steps of a thinned history'),
     (['--seeds=0'], 'seeds=0: must be at least 1'),
-    (['--workdir=/proc/nowhere'], '/proc/nowhere'),
+    (['--workdir=/proc/nowhere'],
+     '--workdir=/proc/nowhere: must be a folder that can be written'),
+    (['--set=model.window=301'],
+     'distill.length=300: must be at least model.window=301'),
+    (['--set=seed=-1'], 'seed=-1: must be from 0 to'),
     (['quick'], "unexpected argument 'quick'"),
 ])
 def test_bad_input_is_one_clear_line(arguments, message, tmp_path):

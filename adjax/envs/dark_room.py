@@ -84,10 +84,14 @@ class Config:
     check('size', self.size, self.size % 2 == 1 and 3 <= self.size <= 127,
           'an odd number from 3 to 127')
     check('num_goals', self.num_goals, self.num_goals in (1, 2), '1 or 2')
-    check('episode_length', self.episode_length, self.episode_length >= 1,
-          'at least 1')
     check('pays_once', self.pays_once, self.pays_once or self.num_goals == 1,
           'True when num_goals is 2')
+    check('split_seed', self.split_seed, self.split_seed >= 0, 'at least 0')
+    # The way to a far corner, and from there to the opposite one.
+    way = self.size - 1 if not self.random_start else 2 * (self.size - 1)
+    way += (self.num_goals - 1) * 2 * (self.size - 1)
+    check('episode_length', self.episode_length, self.episode_length >= way,
+          f'at least {way}, to reach every goal from every start')
     for name in ('num_train', 'num_validation', 'num_held_out'):
       check(name, getattr(self, name), getattr(self, name) >= 1, 'at least 1')
     used = self.num_train + self.num_validation + self.num_held_out
@@ -195,11 +199,7 @@ def optimal_policy(
 
 
 def optimal_return(config: Config, task: EnvParams) -> chex.Array:
-  """The expected return [] of the optimal policy on one task.
-
-  Exact where the episode is long enough to reach every goal from every start
-  (all three of the paper's grids).
-  """
+  """The return [] of the optimal policy on one task, from any start."""
   if config.pays_once or config.terminate:
     return jnp.float32(config.num_goals)
   distance = jnp.abs(task.goals[0].astype(jnp.int32) - config.size // 2).sum()
