@@ -142,9 +142,9 @@ _DARK_ROOM_Q = dataclasses.replace(
     source=tabular_q.Config(
         learning_rate=1.0, discount=0.9, optimism=1.0, epsilon=0.1,
         final_epsilon=0.0, epsilon_episodes=120),
-    data=Data(histories=128, episodes=15, every=16),
+    data=Data(histories=128, episodes=20, every=12),
     model=model_lib.Config(dropout=0.0),
-    distill=dataclasses.replace(_QUICK.distill, weight_decay=0.1))
+    distill=dataclasses.replace(_QUICK.distill, weight_decay=0.3))
 
 _DARK_ROOM_RMAX = dataclasses.replace(
     _QUICK, name='dark_room_rmax', source=rmax.Config(),
