@@ -13,7 +13,7 @@ def make(length=0, seed=0, **changes):
   """A small model, its random weights and inputs [L] to go with it."""
   config = model_lib.Config(**({
       'layers': 2, 'width': 16, 'heads': 2, 'window': 12, 'feed_forward': 32,
-      'input_masking': 0.0} | changes))
+      'dropout': 0.0, 'input_masking': 0.0} | changes))
   model = model_lib.Transformer(config, 5, (0, 0), (9, 9))
   rng = np.random.default_rng(seed)
   inputs = model_lib.Inputs(
