@@ -35,8 +35,8 @@ class Config:
       trained with is the one it acts with.
     learning_rate: the peak of a cosine schedule that ends at 0.
     warmup: updates in which it rises from 0.
-    weight_decay: of AdamW, on matrices; as strong as this it closes most of the
-      gap between training and held-out goals.
+    weight_decay: of AdamW, on matrices; strong, since it closes much of the gap
+      between training and held-out goals.
     b1: Adam's.
     b2: Adam's.
     clip: the greatest global norm of a gradient.
@@ -48,7 +48,7 @@ class Config:
   length: int = 300
   learning_rate: float = 2e-3
   warmup: int = 100
-  weight_decay: float = 1.0
+  weight_decay: float = 0.5
   b1: float = 0.9
   b2: float = 0.98
   clip: float = 1.0

@@ -71,7 +71,7 @@ class Config:
   feed_forward: int = 256
   dropout: float = 0.05
   attention_dropout: float = 0.0
-  input_masking: float = 0.05
+  input_masking: float = 0.0
 
   def __post_init__(self):
     check = functools.partial(config_lib.check, 'model')

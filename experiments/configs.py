@@ -143,7 +143,7 @@ _DARK_ROOM_Q = dataclasses.replace(
         learning_rate=1.0, discount=0.9, optimism=1.0, epsilon=0.1,
         final_epsilon=0.0, epsilon_episodes=120),
     data=Data(histories=128, episodes=20, every=12),
-    model=model_lib.Config(dropout=0.0),
+    model=model_lib.Config(dropout=0.0, input_masking=0.05),
     distill=dataclasses.replace(_QUICK.distill, weight_decay=0.3))
 
 _DARK_ROOM_RMAX = dataclasses.replace(
