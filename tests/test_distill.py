@@ -7,6 +7,8 @@ import numpy as np
 import optax
 import pytest
 
+import dataclasses
+
 from adjax import distill
 from adjax import histories
 from adjax import in_context
@@ -43,11 +45,11 @@ def init(history, seeds=2, config=CONFIG):
 
 @pytest.mark.parametrize('smoothing', [0.0, 0.2])
 def test_loss_is_the_mean_cross_entropy_at_every_position(history, smoothing):
-  model = MODEL.clone(config=model_lib.Config(
-      layers=1, width=16, heads=2, window=16, feed_forward=32,
-      input_masking=0.0))
+  model = MODEL.clone(config=dataclasses.replace(
+      MODEL.config, dropout=0.0, input_masking=0.0))
   params = jax.tree.map(
-      lambda x: x + 0.3, jax.tree.map(lambda x: x[0], init(history)).params)
+      lambda x: x[0] + 0.3 * jax.random.normal(jax.random.key(2), x[0].shape),
+      init(history).params)
   inputs = in_context.inputs_of(history)
   found = distill.loss(params, model, inputs, history.action,
                        jax.random.key(0), smoothing)
@@ -57,6 +59,7 @@ def test_loss_is_the_mean_cross_entropy_at_every_position(history, smoothing):
   target = np.eye(5)[np.asarray(history.action)] * (1 - smoothing)
   target += smoothing / 5
   assert float(found) == pytest.approx(-(target * logp).sum(-1).mean(), 1e-5)
+  assert float(found) > np.log(5) + 0.1  # Else it would be the same anyhow.
 
 
 def test_a_fresh_model_knows_nothing(history):
