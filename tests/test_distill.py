@@ -1,13 +1,13 @@
 """The training loop: its loss, its updates, and what one epoch promises."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-
-import dataclasses
 
 from adjax import distill
 from adjax import histories
@@ -59,7 +59,7 @@ def test_loss_is_the_mean_cross_entropy_at_every_position(history, smoothing):
   target = np.eye(5)[np.asarray(history.action)] * (1 - smoothing)
   target += smoothing / 5
   assert float(found) == pytest.approx(-(target * logp).sum(-1).mean(), 1e-5)
-  assert float(found) > np.log(5) + 0.1  # Else it would be the same anyhow.
+  assert np.ptp(logits, -1).mean() > 0.1  # Else any logits would do.
 
 
 def test_a_fresh_model_knows_nothing(history):
