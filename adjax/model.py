@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from adjax import config as config_lib
+from adjax.learners import acting
 
 
 class Inputs(NamedTuple):
@@ -94,20 +95,20 @@ class Embedding(nn.Module):
   """
   config: Config
   num_actions: int
-  low: tuple[int, ...] | None
-  sizes: tuple[int, ...] | None
+  values: tuple[tuple[int, int], ...] | None
 
   @nn.compact
   def __call__(self, inputs: Inputs, deterministic: bool) -> chex.Array:
     length = inputs.action.shape[0]
     obs = inputs.obs.reshape(length, -1)
-    if self.sizes is None:
+    if self.values is None:
       seen = [obs.astype(jnp.float32)]
     else:
-      rank = obs.astype(jnp.int32) - jnp.array(self.low)
-      last = jnp.maximum(jnp.array(self.sizes) - 1, 1)
+      low, sizes = zip(*self.values)
+      rank = obs.astype(jnp.int32) - jnp.array(low)
+      last = jnp.maximum(jnp.array(sizes) - 1, 1)
       seen = [jax.nn.one_hot(rank[:, i], size)
-              for i, size in enumerate(self.sizes)] + [2 * rank / last - 1]
+              for i, size in enumerate(sizes)] + [2 * rank / last - 1]
     parts = [
         jnp.concatenate(seen, -1),
         # No action is an input like others: it says that a life begins. A
@@ -160,15 +161,16 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-  """The model for one environment; make it with `for_env`."""
+  """The model for one environment; make it with `for_env`.
+
+  `values` is what acting.integer_values says of the observations.
+  """
   config: Config
   num_actions: int
-  low: tuple[int, ...] | None = None
-  sizes: tuple[int, ...] | None = None
+  values: tuple[tuple[int, int], ...] | None = None
 
   def setup(self):
-    self.embedding = Embedding(
-        self.config, self.num_actions, self.low, self.sizes)
+    self.embedding = Embedding(self.config, self.num_actions, self.values)
     self.blocks = [Block(self.config) for _ in range(self.config.layers)]
     self.norm = nn.LayerNorm(use_bias=False)
     self.head = nn.Dense(
@@ -221,14 +223,8 @@ class Transformer(nn.Module):
 
 def for_env(config: Config, env: Any) -> Transformer:
   """The transformer whose inputs and outputs fit an environment."""
-  space = env.observation_space(None)
-  low = sizes = None
-  if jnp.issubdtype(space.dtype, jnp.integer):
-    lows = np.broadcast_to(np.asarray(space.low), space.shape).ravel()
-    highs = np.broadcast_to(np.asarray(space.high), space.shape).ravel()
-    low = tuple(int(n) for n in lows)
-    sizes = tuple(int(n) for n in highs - lows + 1)
-  return Transformer(config, int(env.action_space(None).n), low, sizes)
+  return Transformer(
+      config, acting.num_actions(env), acting.integer_values(env))
 
 
 def rotate(x: chex.Array, time: chex.Array) -> chex.Array:

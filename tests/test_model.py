@@ -14,7 +14,7 @@ def make(length=0, seed=0, **changes):
   config = model_lib.Config(**({
       'layers': 2, 'width': 16, 'heads': 2, 'window': 12, 'feed_forward': 32,
       'dropout': 0.0, 'input_masking': 0.0} | changes))
-  model = model_lib.Transformer(config, 5, (0, 0), (9, 9))
+  model = model_lib.Transformer(config, 5, ((0, 9), (0, 9)))
   rng = np.random.default_rng(seed)
   inputs = model_lib.Inputs(
       obs=jnp.asarray(rng.integers(0, 9, (length or 4, 2)), jnp.int8),
@@ -153,7 +153,7 @@ def test_an_unseen_cell_is_made_of_its_row_and_its_column():
 
 def test_other_observations_enter_as_numbers():
   model, params, inputs = make(4)
-  model = model.clone(low=None, sizes=None)
+  model = model.clone(values=None)
   inputs = inputs._replace(obs=jnp.linspace(-1, 1, 12).reshape(4, 3))
   params = model.init(jax.random.key(0), inputs)
   chex.assert_shape(

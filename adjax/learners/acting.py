@@ -1,7 +1,6 @@
 """What every learner needs in order to act: a place in an environment."""
 
 from collections.abc import Callable
-import functools
 from typing import Any
 from typing import NamedTuple
 
@@ -125,16 +124,29 @@ def table(env: Any) -> Table:
   Raises:
     ValueError: if the observation space is not a small integer Box.
   """
-  space = env.observation_space(None)
-  if not jnp.issubdtype(space.dtype, jnp.integer):
+  values = integer_values(env)
+  if values is None:
     raise ValueError(
-        f'a tabular learner needs integer observations, {env.name} has {space}')
-  low = np.broadcast_to(np.asarray(space.low), space.shape).ravel()
-  high = np.broadcast_to(np.asarray(space.high), space.shape).ravel()
-  sizes = tuple(int(n) for n in high - low + 1)
-  strides = np.cumprod((1, *sizes[:0:-1]))[::-1].astype(np.int32)
+        'a tabular learner needs integer observations, '
+        f'{env.name} has {env.observation_space(None)}')
+  low, sizes = map(np.array, zip(*values))
+  strides = np.cumprod([1, *sizes[:0:-1]])[::-1].astype(np.int32)
 
   def index(obs):
     return ((obs.ravel().astype(jnp.int32) - low) * strides).sum()
 
-  return Table(functools.reduce(int.__mul__, sizes, 1), index)
+  return Table(int(sizes.prod()), index)
+
+
+def integer_values(env: Any) -> tuple[tuple[int, int], ...] | None:
+  """(lowest, how many) for each entry of an observation of small integers.
+
+  None for observations that are anything else.
+  """
+  space = env.observation_space(None)
+  if not jnp.issubdtype(space.dtype, jnp.integer):
+    return None
+  low, high = (
+      np.broadcast_to(np.asarray(bound, np.int64), space.shape).ravel()
+      for bound in (space.low, space.high))
+  return tuple((int(a), int(b - a + 1)) for a, b in zip(low, high))
