@@ -2,8 +2,8 @@
 
   python -m experiments.source --experiment=dark_room_q --episodes=200
 
-Prints the mean return by episode on the validation tasks, as a share of their
-optimum, of a preset's source (as it is, before thinning) and of the references.
+Prints the mean return by episode, as a share of the optimum on the same tasks,
+of a preset's source (as it is, before thinning) and of the references.
 """
 
 from absl import app
@@ -14,6 +14,9 @@ from experiments import cli
 _EXPERIMENT = flags.DEFINE_string('experiment', 'quick', 'The preset.')
 _SET = flags.DEFINE_multi_string('set', [], 'Replaces a field of the preset.')
 _EPISODES = flags.DEFINE_integer('episodes', 50, 'Episodes of a life.', 1)
+_TASKS = flags.DEFINE_enum(
+    'tasks', 'validation', ('train', 'validation', 'held_out'),
+    'On which tasks; held_out is for final figures alone.')
 _RUNS = flags.DEFINE_integer('runs', 32, 'Lives on each task.', 1)
 
 
@@ -32,7 +35,8 @@ def main():
   experiment = config_lib.override(
       configs.get(_EXPERIMENT.value), _SET.value)
   tasks = configs.make_tasks(experiment.tasks)
-  optimum = report.optimum(tasks, tasks.validation).mean()
+  some = getattr(tasks, _TASKS.value)
+  optimum = report.optimum(tasks, some).mean()
   edges = [n for n in (1, 2, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 2000)
            if n < _EPISODES.value] + [_EPISODES.value]
   print(f'{"up to episode":24}' + ''.join(f'{n:7}' for n in edges))
@@ -42,7 +46,7 @@ def main():
       ('remember', references.remember(tasks)),
       ('random', references.random(tasks))):
     history = histories.generate(
-        learner, tasks.validation, jax.random.key(experiment.seed), _RUNS.value,
+        learner, some, jax.random.key(experiment.seed), _RUNS.value,
         _EPISODES.value * tasks.episode_length)
     curve = np.nanmean(metrics.learning_curves(
         history.reward, history.done, _EPISODES.value), (0, 1)) / optimum

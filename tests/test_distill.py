@@ -117,12 +117,17 @@ def test_an_epoch_returns_curves_of_its_last_weights(history):
   np.testing.assert_array_equal(states.step, [6, 6])
 
 
-def test_vmapped_seeds_are_seeds_alone(history):
+@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
+def test_seeds_together_are_seeds_alone(history, monkeypatch, backend):
+  """In a row, as on a CPU, and vmapped, as on accelerators."""
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
   epoch = distill.make_epoch(CONFIG, MODEL, evaluation())
   _, both = epoch(init(history), history)
   second = jax.tree.map(lambda x: x[1:], init(history))
   _, alone = epoch(second, history)
   np.testing.assert_allclose(both['loss'][1], alone['loss'][0], atol=1e-5)
+  np.testing.assert_array_equal(
+      both['returns']['train'][1], alone['returns']['train'][0])
   assert np.abs(both['loss'][0] - both['loss'][1]).max() > 1e-3
 
 
