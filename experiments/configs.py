@@ -147,8 +147,8 @@ _DARK_ROOM_Q = dataclasses.replace(
     distill=dataclasses.replace(_QUICK.distill, weight_decay=0.3))
 
 _DARK_ROOM_RMAX = dataclasses.replace(
-    _QUICK, name='dark_room_rmax', source=rmax.Config(),
-    data=Data(histories=64, episodes=40))
+    _DARK_ROOM_Q, name='dark_room_rmax', seeds=1, source=rmax.Config(),
+    data=Data(histories=128, episodes=20, every=3))
 
 _DARK_ROOM_NOISE = dataclasses.replace(
     _QUICK, name='dark_room_noise',
