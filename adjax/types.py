@@ -6,6 +6,7 @@ W attention window, D width, H heads, A actions, O observation shape.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
 from typing import Any
 from typing import NamedTuple
@@ -82,6 +83,8 @@ class TaskDistribution:
     walk: (obs, target, key) -> action on a shortest way from one observation to
       another, or None.
     num_goals: how many rewards in one episode have a place of their own.
+    shifted: {name: tasks} drawn from other laws than the three sets, for the
+      final checkpoint only.
   """
   env: Any
   train: Task
@@ -93,6 +96,7 @@ class TaskDistribution:
   optimal_policy: Callable[..., chex.Array] | None = None
   walk: Callable[..., chex.Array] | None = None
   num_goals: int = 1
+  shifted: Mapping[str, Task] = dataclasses.field(default_factory=dict)
 
   def sample(self, key: chex.PRNGKey) -> Task:
     """One training task, uniformly."""
@@ -116,18 +120,13 @@ def unroll(
     learner: the learner.
     task: one task.
     key: one typed key; the history is a pure function of (task, key).
-    num_steps: T, a multiple of the learner's stride.
+    num_steps: T; the learner goes on to a multiple of its stride, and what it
+      does beyond T is dropped.
 
   Returns:
     History [K, T].
-
-  Raises:
-    ValueError: if T is not a multiple of the stride.
   """
-  if num_steps % learner.stride:
-    raise ValueError(
-        f'num_steps={num_steps} is not a multiple of the learner\'s stride '
-        f'{learner.stride}')
+  chunks = -(-num_steps // learner.stride)
   init_key, step_key = jax.random.split(key)
 
   def chunk(state, index):
@@ -138,7 +137,10 @@ def unroll(
 
   _, history = jax.lax.scan(
       chunk, learner.init(task, init_key),
-      jnp.arange(num_steps // learner.stride))
-  # [T/n, n, K, ...] -> [K, T, ...].
-  return jax.tree.map(
-      lambda x: jnp.moveaxis(x.reshape(num_steps, *x.shape[2:]), 1, 0), history)
+      jnp.arange(chunks))
+
+  def lay(x):  # [T/n, n, K, ...] -> [K, T, ...].
+    steps = x.reshape(chunks * learner.stride, *x.shape[2:])[:num_steps]
+    return jnp.moveaxis(steps, 1, 0)
+
+  return jax.tree.map(lay, history)

@@ -1,0 +1,123 @@
+"""Thompson sampling (Thompson 1933), a bandit learner.
+
+Draws what each arm pays from its posterior and pulls the arm with the highest
+draw. It looks at no observation, so it is for environments whose episodes are
+one step. It knows the kind of rewards and a prior for every arm by itself, not
+that arms have laws in common.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from adjax import config as config_lib
+from adjax import types
+from adjax.learners import acting
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Thompson sampling.
+
+  Attributes:
+    rewards: 'bernoulli', in {0, 1}, with the prior Beta(1, 1), which is uniform
+      on [0, 1]; or 'gaussian', with a normal prior and the fields below.
+    noise: the standard deviation of Gaussian rewards, known to the learner.
+    prior_mean: of what an arm pays,
+    prior_deviation: and its standard deviation; a uniform mean on [0, 1] has
+      .29.
+  """
+  rewards: str = 'bernoulli'
+  noise: float = 0.3
+  prior_mean: float = 0.5
+  prior_deviation: float = 0.3
+
+  def __post_init__(self):
+    check = functools.partial(config_lib.check, 'source')
+    check('rewards', self.rewards, self.rewards in ('bernoulli', 'gaussian'),
+          '\'bernoulli\' or \'gaussian\'')
+    for name in ('noise', 'prior_deviation'):
+      check(name, getattr(self, name), getattr(self, name) > 0, 'above 0')
+
+
+class State(NamedTuple):
+  """place; pulls [A] of each arm and what they paid, total [A]; float32."""
+  place: acting.Place
+  pulls: chex.Array
+  total: chex.Array
+
+
+def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
+  """Thompson sampling on the arms of a bandit."""
+  env = tasks.env
+  arms = acting.num_actions(env)
+
+  def init(task, key):
+    return State(acting.begin(env, task, key), jnp.zeros(arms),
+                 jnp.zeros(arms))
+
+  def step(task, state, key):
+    draw_key, env_key = jax.random.split(key)
+    first, second = posterior(config, state.pulls, state.total)
+    if config.rewards == 'bernoulli':
+      draws = beta(draw_key, first, second)
+    else:
+      draws = first + second * jax.random.normal(draw_key, (arms,))
+    action = jnp.argmax(draws)
+    place, seen = acting.act(env, task, state.place, action, env_key)
+    return State(place, state.pulls.at[action].add(1.0),
+                 state.total.at[action].add(seen.reward)), acting.single(seen)
+
+  return types.Learner(init, step)
+
+
+def posterior(
+    config: Config, pulls: chex.Array, total: chex.Array
+) -> tuple[chex.Array, chex.Array]:
+  """Two parameters [A] of every arm's posterior.
+
+  Args:
+    config: the prior.
+    pulls: [A], how often each arm was pulled.
+    total: [A], what that paid.
+
+  Returns:
+    a and b of Beta(a, b), or mean and standard deviation of a normal law.
+  """
+  chex.assert_rank([pulls, total], 1)
+  if config.rewards == 'bernoulli':
+    return 1.0 + total, 1.0 + pulls - total
+  prior, evidence = config.prior_deviation**-2, config.noise**-2
+  precision = prior + pulls * evidence
+  mean = (prior * config.prior_mean + evidence * total) / precision
+  return mean, precision**-0.5
+
+
+def beta(key: chex.PRNGKey, a: chex.Array, b: chex.Array) -> chex.Array:
+  """Draws from Beta(a, b), elementwise, for a and b of at least 1."""
+  x, y = gamma(key, jnp.stack([a, b]))
+  return x / (x + y)
+
+
+def gamma(
+    key: chex.PRNGKey, shape: chex.Array, candidates: int = 4
+) -> chex.Array:
+  """Draws from Gamma(shape), elementwise, for shapes of at least 1.
+
+  Marsaglia and Tsang's (2000) rejection sampling, with a fixed number of
+  candidates: each is taken with a probability of more than .95, and in fewer
+  than 7 of a million draws none is and the first stands. jax.random.gamma loops
+  until one is taken, element by element, which takes three times as long on a
+  CPU.
+  """
+  normal_key, uniform_key = jax.random.split(key)
+  x = jax.random.normal(normal_key, (candidates, *shape.shape))
+  u = jax.random.uniform(uniform_key, x.shape)
+  d = shape - 1 / 3
+  v = jnp.maximum(1 + x / (3 * jnp.sqrt(d)), 1e-6) ** 3
+  taken = jnp.log(u) < x**2 / 2 + d * (1 - v + jnp.log(v))
+  return d * jnp.take_along_axis(v, taken.argmax(0)[None], 0)[0]
