@@ -29,10 +29,10 @@ def inputs_of(history: types.History) -> model_lib.Inputs:
 
 
 class State(NamedTuple):
-  """place; the Inputs of the next step; the model's Cache."""
+  """place; the Inputs of the next step; the model's cache."""
   place: acting.Place
   inputs: model_lib.Inputs
-  cache: model_lib.Cache
+  cache: Any
 
 
 def in_context(
@@ -50,7 +50,7 @@ def in_context(
   def init(task, key):
     place = acting.begin(env, task, key)
     action = jnp.full(
-        (), -1, acting.smallest_int(acting.num_actions(env, task)))
+        (), -1, acting.smallest_int(acting.num_actions(env)))
     inputs = model_lib.Inputs(
         place.obs, action, jnp.float32(0), jnp.bool_(False))
     return State(place, inputs, model.empty_cache())

@@ -33,7 +33,7 @@ def act(
       key, place.env_state, action, task)
   transition = types.Transition(
       obs=place.obs,
-      action=action.astype(smallest_int(num_actions(env, task))),
+      action=action.astype(smallest_int(num_actions(env))),
       reward=jnp.asarray(reward, jnp.float32),
       done=jnp.logical_or(terminated, truncated),
       terminated=jnp.asarray(terminated, bool),
@@ -64,9 +64,20 @@ def policy(
   return types.Learner(init, step)
 
 
-def num_actions(env: Any, task: types.Task | None = None) -> int:
+def view(env: Any) -> Callable[[chex.Array], chex.Array]:
+  """obs [*O] -> what the agent sees of it; the observation itself for most."""
+  return getattr(env, 'view', lambda obs: obs)
+
+
+def view_space(env: Any) -> Any:
+  """The space of what the agent sees."""
+  space = getattr(env, 'view_space', env.observation_space)
+  return space(env.default_params)
+
+
+def num_actions(env: Any) -> int:
   """A, the number of actions of an environment with discrete actions."""
-  return int(env.action_space(task).n)
+  return int(env.action_space(env.default_params).n)
 
 
 def smallest_int(size: int) -> Any:
@@ -128,7 +139,7 @@ def table(env: Any) -> Table:
   if values is None:
     raise ValueError(
         'a tabular learner needs integer observations, '
-        f'{env.name} has {env.observation_space(None)}')
+        f'{env.name} has {env.observation_space(env.default_params)}')
   low, sizes = map(np.array, zip(*values))
   strides = np.cumprod([1, *sizes[:0:-1]])[::-1].astype(np.int32)
 
@@ -143,7 +154,7 @@ def integer_values(env: Any) -> tuple[tuple[int, int], ...] | None:
 
   None for observations that are anything else.
   """
-  space = env.observation_space(None)
+  space = env.observation_space(env.default_params)
   if not jnp.issubdtype(space.dtype, jnp.integer):
     return None
   low, high = (
