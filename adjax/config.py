@@ -69,7 +69,7 @@ def _replace(config: Any, changes: dict, prefix: str) -> Any:
 
 
 def parse(path: str, text: str, kind: Any) -> Any:
-  """Reads a value of type bool, int, float or str, or raises ValueError."""
+  """Reads a bool, int, float, str or tuple[int, ...], or raises ValueError."""
   try:
     if kind is bool:
       return {'true': True, 'false': False}[text.lower()]
@@ -79,12 +79,16 @@ def parse(path: str, text: str, kind: Any) -> Any:
       if not math.isfinite(float(text)):
         raise ValueError
       return float(text)
-    return text
+    if kind == tuple[int, ...]:
+      return tuple(int(part) for part in text.split(',') if part.strip())
+    if kind is str:
+      return text
   except (KeyError, ValueError):
     allowed = {bool: 'true or false', int: 'an integer',
-               float: 'a finite number'}
+               float: 'a finite number'}.get(kind, 'integers, as in 16,32')
     raise ValueError(
-        f'--set {path}={text}: must be {allowed[kind]}') from None
+        f'--set {path}={text}: must be {allowed}') from None
+  raise ValueError(f'--set {path}: can only be set in Python')
 
 
 def flatten(config: Any, prefix: str = '') -> dict[str, Any]:

@@ -84,6 +84,13 @@ def optimizer(config: Config) -> optax.GradientTransformation:
   schedule = optax.warmup_cosine_decay_schedule(
       0.0, config.learning_rate, config.warmup,
       max(config.updates, config.warmup + 1))
+  return adamw(config, schedule)
+
+
+def adamw(
+    config: Any, schedule: optax.Schedule
+) -> optax.GradientTransformation:
+  """AdamW by config.clip, b1, b2 and weight_decay, which spares vectors."""
   matrices = lambda params: jax.tree.map(lambda x: x.ndim > 1, params)
   return optax.chain(
       optax.clip_by_global_norm(config.clip),

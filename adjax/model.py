@@ -1,15 +1,12 @@
-"""The sequence model: a causal transformer with a full pass and a cached step.
+"""The sequence model as an interface: what enters one, and what it gives.
 
 One token per environment step: what is known just before acting, in; the logits
-of the action, out. Positions are rotary and attention reaches W steps back, so
-that a ring of the last W keys and values is all that a step has to know, and
-step by step equals the full pass exactly, at any length.
+of the action, out. A model has a full pass, for training, and a cached step,
+for acting, which are equal. `transformer` and `lstm` implement it.
 
 Functions here are over one sequence; callers vmap them.
 """
 
-import dataclasses
-import functools
 from typing import Any
 from typing import NamedTuple
 
@@ -17,10 +14,9 @@ import chex
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from adjax import config as config_lib
 from adjax.learners import acting
+from adjax.learners import networks
 
 
 class Inputs(NamedTuple):
@@ -38,143 +34,68 @@ class Inputs(NamedTuple):
   done: chex.Array
 
 
-class Cache(NamedTuple):
-  """The last W steps, as each layer saw them.
-
-  Attributes:
-    layers: a tuple over layers of (keys, values), each [H, W, D / H]; step t is
-      in slot t % W, its key rotated by position t.
-    time: [], how many steps were taken.
-  """
-  layers: tuple[tuple[chex.Array, chex.Array], ...]
-  time: chex.Array
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-  """The transformer's shape and its regularisers.
-
-  Attributes:
-    layers: transformer blocks.
-    width: D.
-    heads: H; few and wide ones are fast.
-    window: W, how many steps a step can attend to, itself among them.
-    feed_forward: the hidden width of a block's perceptron.
-    dropout: on the output of attention and perceptron.
-    attention_dropout: on attention weights.
-    input_masking: the chance that an input (observation, action, reward or
-      done, each by itself) of a training step is hidden.
-  """
-  layers: int = 3
-  width: int = 64
-  heads: int = 2
-  window: int = 200
-  feed_forward: int = 256
-  dropout: float = 0.05
-  attention_dropout: float = 0.0
-  input_masking: float = 0.0
-
-  def __post_init__(self):
-    check = functools.partial(config_lib.check, 'model')
-    for name in ('layers', 'width', 'heads', 'window', 'feed_forward'):
-      check(name, getattr(self, name), getattr(self, name) >= 1, 'at least 1')
-    check('width', self.width, self.width % (2 * self.heads) == 0,
-          f'a multiple of twice model.heads={self.heads} '
-          '(rotary positions turn pairs)')
-    for name in ('dropout', 'attention_dropout', 'input_masking'):
-      value = getattr(self, name)
-      check(name, value, 0.0 <= value < 1.0, 'from 0 to below 1')
-
-
 class Embedding(nn.Module):
-  """Inputs [L] to tokens [L, D].
-
-  An observation of small integers keeps its structure: each coordinate has its
-  own table, so that a cell never seen is made of a column and a row that were,
-  and enters as a number from -1 to 1 beside it. Others enter as numbers alone.
-  """
-  config: Config
-  num_actions: int
-  values: tuple[tuple[int, int], ...] | None
+  """Inputs [L] to tokens [L, D]; for the fields see SequenceModel."""
+  config: Any
+  env: Any
 
   @nn.compact
   def __call__(self, inputs: Inputs, deterministic: bool) -> chex.Array:
-    length = inputs.action.shape[0]
-    obs = inputs.obs.reshape(length, -1)
-    if self.values is None:
-      seen = [obs.astype(jnp.float32)]
-    else:
-      low, sizes = zip(*self.values)
-      rank = obs.astype(jnp.int32) - jnp.array(low)
-      last = jnp.maximum(jnp.array(sizes) - 1, 1)
-      seen = [jax.nn.one_hot(rank[:, i], size)
-              for i, size in enumerate(sizes)] + [2 * rank / last - 1]
+    chex.assert_rank(inputs.action, 1)
+    num_actions = acting.num_actions(self.env)
     parts = [
-        jnp.concatenate(seen, -1),
+        networks.Observe(self.env, self.config.channels)(inputs.obs),
         # No action is an input like others: it says that a life begins. A
         # hidden one is all zeros.
-        jax.nn.one_hot(inputs.action + 1, self.num_actions + 1),
+        jax.nn.one_hot(inputs.action + 1, num_actions + 1),
         inputs.reward[:, None].astype(jnp.float32),
         inputs.done[:, None].astype(jnp.float32),
     ]
     rate = self.config.input_masking
     if rate and not deterministic:
       shown = jax.random.bernoulli(
-          self.make_rng('dropout'), 1 - rate, (len(parts), length, 1))
+          self.make_rng('dropout'), 1 - rate,
+          (len(parts), inputs.action.shape[0], 1))
       parts = [part * show for part, show in zip(parts, shown)]
     return nn.Dense(
         self.config.width, kernel_init=nn.initializers.normal(0.5))(
             jnp.concatenate(parts, -1))
 
 
-class Block(nn.Module):
-  """A pre-norm block, split where attention mixes steps."""
-  config: Config
+class SequenceModel(nn.Module):
+  """Tokens in, hidden units in the middle, logits and values out.
 
-  def setup(self):
-    width, layers = self.config.width, self.config.layers
-    small = nn.initializers.variance_scaling(
-        1 / (2 * layers), 'fan_in', 'truncated_normal')
-    self.attention_norm = nn.LayerNorm(use_bias=False)
-    self.qkv = nn.Dense(3 * width, use_bias=False)
-    self.out = nn.Dense(width, use_bias=False, kernel_init=small)
-    self.perceptron_norm = nn.LayerNorm(use_bias=False)
-    self.up = nn.Dense(self.config.feed_forward)
-    self.down = nn.Dense(width, kernel_init=small)
-    self.dropout = nn.Dropout(self.config.dropout)
+  A model of one kind says how hidden units come from tokens, in `features`,
+  `next_features` and `empty_cache`; all else is common to all of them.
 
-  def heads(self, x: chex.Array, time: chex.Array) -> tuple[chex.Array, ...]:
-    """Queries, keys (both rotated) and values [H, L, D/H] of tokens [L, D]."""
-    qkv = self.qkv(self.attention_norm(x))
-    qkv = qkv.reshape(x.shape[0], 3, self.config.heads, -1)
-    q, k, v = jnp.transpose(qkv, (1, 2, 0, 3))
-    return rotate(q, time), rotate(k, time), v
-
-  def mix(
-      self, x: chex.Array, attended: chex.Array, deterministic: bool
-  ) -> chex.Array:
-    """Tokens [L, D] after what they attended to [H, L, D/H] is added."""
-    attended = jnp.swapaxes(attended, 0, 1).reshape(x.shape)
-    x = x + self.dropout(self.out(attended), deterministic)
-    hidden = nn.gelu(self.up(self.perceptron_norm(x)))
-    return x + self.dropout(self.down(hidden), deterministic)
-
-
-class Transformer(nn.Module):
-  """The model for one environment; make it with `for_env`.
-
-  `values` is what acting.integer_values says of the observations.
+  Attributes:
+    config: of the model's kind; width, channels and input_masking are read
+      here.
+    env: the gymnax environment that it acts in.
   """
-  config: Config
-  num_actions: int
-  values: tuple[tuple[int, int], ...] | None = None
+  config: Any
+  env: Any
 
   def setup(self):
-    self.embedding = Embedding(self.config, self.num_actions, self.values)
-    self.blocks = [Block(self.config) for _ in range(self.config.layers)]
+    self.embedding = Embedding(self.config, self.env)
     self.norm = nn.LayerNorm(use_bias=False)
     self.head = nn.Dense(
-        self.num_actions, kernel_init=nn.initializers.zeros)
+        acting.num_actions(self.env), kernel_init=nn.initializers.zeros)
+    self.value_head = nn.Dense(1, kernel_init=nn.initializers.zeros)
+
+  def features(self, inputs: Inputs, deterministic: bool) -> chex.Array:
+    """Hidden units [L, D] of every step of one sequence [L]."""
+    raise NotImplementedError
+
+  def next_features(
+      self, inputs: Inputs, cache: Any
+  ) -> tuple[chex.Array, Any]:
+    """Hidden units [1, D] of one more step [1], and the cache after it."""
+    raise NotImplementedError
+
+  def empty_cache(self) -> Any:
+    """The cache of a life that has not begun."""
+    raise NotImplementedError
 
   def __call__(
       self, inputs: Inputs, deterministic: bool = True
@@ -183,90 +104,17 @@ class Transformer(nn.Module):
 
     With deterministic=False, dropout and masking need a key 'dropout'.
     """
-    chex.assert_rank(inputs.action, 1)
-    x = self.embedding(inputs, deterministic)
-    time = jnp.arange(x.shape[0])
-    for block in self.blocks:
-      q, k, v = block.heads(x, time)
-      rate = 0.0 if deterministic else self.config.attention_dropout
-      key = self.make_rng('dropout') if rate else None
-      x = block.mix(
-          x, attend(q, k, v, self.config.window, rate, key), deterministic)
-    return self.head(self.norm(x))
+    return self.head(self.norm(self.features(inputs, deterministic)))
 
-  def step(self, inputs: Inputs, cache: Cache) -> tuple[chex.Array, Cache]:
+  def logits_and_values(
+      self, inputs: Inputs, deterministic: bool = True
+  ) -> tuple[chex.Array, chex.Array]:
+    """Logits [L, A] and what is expected of the rest of the life [L]."""
+    x = self.norm(self.features(inputs, deterministic))
+    return self.head(x), self.value_head(x)[:, 0]
+
+  def step(self, inputs: Inputs, cache: Any) -> tuple[chex.Array, Any]:
     """Logits [A] of one step (inputs without L), and the cache after it."""
-    window = self.config.window
-    x = self.embedding(jax.tree.map(lambda leaf: leaf[None], inputs), True)
-    slot = cache.time % window
-    filled = jnp.arange(window) <= cache.time
-    layers = []
-    for block, (keys, values) in zip(self.blocks, cache.layers):
-      q, k, v = block.heads(x, cache.time[None])
-      keys = jax.lax.dynamic_update_slice(keys, k, (0, slot, 0))
-      values = jax.lax.dynamic_update_slice(values, v, (0, slot, 0))
-      scores = jnp.where(filled, _scores(q, keys), -jnp.inf)
-      attended = jnp.einsum('hqk,hkd->hqd', jax.nn.softmax(scores), values)
-      x = block.mix(x, attended, True)
-      layers.append((keys, values))
-    logits = self.head(self.norm(x))[0]
-    return logits, Cache(tuple(layers), cache.time + 1)
-
-  def empty_cache(self) -> Cache:
-    """The cache of a life that has not begun."""
-    config = self.config
-    shape = config.heads, config.window, config.width // config.heads
-    return Cache(
-        tuple((jnp.zeros(shape), jnp.zeros(shape))
-              for _ in range(config.layers)), jnp.int32(0))
-
-
-def for_env(config: Config, env: Any) -> Transformer:
-  """The transformer whose inputs and outputs fit an environment."""
-  return Transformer(
-      config, acting.num_actions(env), acting.integer_values(env))
-
-
-def rotate(x: chex.Array, time: chex.Array) -> chex.Array:
-  """Rotary positions (Su et al. 2021) on [H, L, D/H] at times [L]."""
-  half = x.shape[-1] // 2
-  frequency = 10_000.0 ** (-jnp.arange(half) / half)
-  angle = time[:, None].astype(jnp.float32) * frequency
-  cos, sin = jnp.cos(angle), jnp.sin(angle)
-  a, b = x[..., :half], x[..., half:]
-  return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
-
-
-def _scores(q, k):
-  return jnp.einsum('hqd,hkd->hqk', q, k) / np.sqrt(q.shape[-1])
-
-
-CHUNK = 64
-
-
-def attend(
-    q: chex.Array, k: chex.Array, v: chex.Array, window: int,
-    dropout: float = 0.0, key: chex.PRNGKey | None = None,
-) -> chex.Array:
-  """Causal attention [H, L, D/H] over a band: step i sees (i - W, i].
-
-  Queries go in chunks that are given only the keys some of them see: half the
-  scores of a causal pass over a short sequence, linear cost over a long one.
-  """
-  length = q.shape[1]
-  outputs = []
-  for index, start in enumerate(range(0, length, CHUNK)):
-    stop = min(start + CHUNK, length)
-    first = max(0, start - window + 1)
-    ago = jnp.arange(start, stop)[:, None] - jnp.arange(first, stop)
-    scores = jnp.where(
-        (ago >= 0) & (ago < window),
-        _scores(q[:, start:stop], k[:, first:stop]), -jnp.inf)
-    weights = jax.nn.softmax(scores)
-    if dropout:
-      keep = jax.random.bernoulli(
-          jax.random.fold_in(key, index), 1 - dropout, weights.shape)
-      weights = weights * keep / (1 - dropout)
-    outputs.append(
-        jnp.einsum('hqk,hkd->hqd', weights, v[:, first:stop]))
-  return jnp.concatenate(outputs, 1)
+    x, cache = self.next_features(
+        jax.tree.map(lambda leaf: leaf[None], inputs), cache)
+    return self.head(self.norm(x))[0], cache

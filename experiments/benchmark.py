@@ -45,7 +45,7 @@ def stages():
   from adjax import distill
   from adjax import histories
   from adjax import in_context
-  from adjax import model as model_lib
+  from adjax import transformer
   from adjax.envs import dark_room
   from adjax.learners import posterior
   from adjax.learners import rmax
@@ -70,7 +70,8 @@ def stages():
   if _STAGE.value == 'histories':
     return
   history = generate(q_learner)
-  model = model_lib.for_env(model_lib.Config(**MODEL), tasks.env)
+  model = transformer.Transformer(
+      transformer.Config(**MODEL), tasks.env)
   config = distill.Config(batch_size=BATCH, length=LENGTH)
   state = distill.init(config, model, history, jax.random.key(0))
   if _STAGE.value in (None, 'train'):

@@ -5,6 +5,7 @@ import functools
 import os
 import time
 from typing import Any
+from typing import NamedTuple
 
 import chex
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 from adjax import checkpoint
 from adjax import distill
 from adjax import histories
-from adjax import model as model_lib
+from adjax import rl2
 from adjax import sharding
 from adjax import types
 from experiments import configs
@@ -25,6 +26,23 @@ from experiments import workdir as workdir_lib
 
 # One stream of random numbers for each purpose; training seed i folds in i.
 _DATA, _TRAIN, _EVALUATE, _HELD_OUT, _REFERENCES = range(5)
+
+
+class Training(NamedTuple):
+  """How a model is trained, whatever it is trained by.
+
+  Attributes:
+    init: key -> TrainState, of one training seed.
+    make_epoch: Evaluation -> (states [seeds], *data) -> (states, metrics).
+    data: what every epoch is given beside the states.
+    transitions: that a seed is trained on in one epoch.
+    rate: env-steps/s at which histories were made, if any were.
+  """
+  init: Callable[[chex.PRNGKey], distill.TrainState]
+  make_epoch: Callable[[distill.Evaluation], Any]
+  data: tuple
+  transitions: int
+  rate: float | None
 
 
 class Clock:
@@ -75,12 +93,13 @@ def run(
     OSError: if the workdir cannot be written.
     FloatingPointError: if a loss is not finite; the last finite state is kept.
   """
-  progress = progress or progress_lib.Progress(experiment.distill.epochs)
+  progress = progress or progress_lib.Progress(experiment.training.epochs)
   clock = Clock()
   mesh = sharding.mesh() if jax.device_count() > 1 else None
-  distill.check_devices(experiment.distill, mesh)
+  check = distill.check_devices if experiment.distill else rl2.check_devices
+  check(experiment.training, mesh)
   tasks = configs.make_tasks(experiment.tasks)
-  source = configs.make_source(experiment.source, tasks)
+  source = experiment.source and configs.make_source(experiment.source, tasks)
   finished = workdir_lib.claim(workdir, experiment)
   if finished is not None:
     progress.say(f'{workdir} holds this run, finished; nothing to do')
@@ -88,33 +107,30 @@ def run(
   keys = functools.partial(
       jax.random.fold_in, jax.random.key(experiment.seed))
 
-  history, generated = make_histories(
-      experiment, tasks, source, keys(_DATA), clock, mesh)
-  history = sharding.replicate(history, mesh)
-  rate = generated / clock.seconds['generate']
-  progress.say(f'{history.done.shape[0]} histories of {history.done.shape[1]} '
-               f'steps at {rate / 1e6:.2f} M env-steps/s')
-  model = model_lib.for_env(experiment.model, tasks.env)
+  model = configs.make_model(experiment.model, tasks)
+  training = make_training(
+      experiment, tasks, source, model, keys(_DATA), clock, progress, mesh)
   states = sharding.replicate(
-      init_states(experiment, model, history, keys(_TRAIN)), mesh)
+      init_states(experiment, training, keys(_TRAIN)), mesh)
   states, lines = _train(
-      experiment, tasks, model, states, history, keys(_EVALUATE), workdir,
-      clock, progress, mesh)
+      experiment, tasks, training, states, keys(_EVALUATE), workdir, clock,
+      progress, mesh)
   lives = held_out(experiment, tasks, model, states, keys(_HELD_OUT), clock,
                    mesh)
-  eval_rate = lives.done.size / clock.seconds['evaluate']
+  lived = sum(life.done.size for life in lives.values())
+  eval_rate = lived / clock.seconds['evaluate']
   _split_epochs(experiment, tasks, model, states, lines, clock, mesh)
-  trained = (experiment.seeds * experiment.distill.updates
-             * experiment.distill.batch_size * experiment.distill.length)
+  trained = (experiment.seeds * experiment.training.epochs
+             * training.transitions)
   result = report.result(
       experiment, tasks, source, lives, lines[-1], keys(_REFERENCES), mesh)
   clock.seconds['total'] = time.perf_counter() - clock.begin
   result |= {
       'parameters': sum(x[0].size for x in jax.tree.leaves(states.params)),
-      'updates': experiment.distill.updates, 'transitions_trained': trained,
+      'updates': experiment.training.updates, 'transitions_trained': trained,
       'seconds': {name: round(x, 2) for name, x in clock.seconds.items()},
       'throughput': {
-          'history_env_steps_per_s': rate,
+          'history_env_steps_per_s': training.rate,
           'train_transitions_per_s': trained / clock.seconds['train'],
           'eval_env_steps_per_s': eval_rate,
       }} | workdir_lib.machine()
@@ -122,7 +138,7 @@ def run(
   # The goal that is farthest away, where goals differ in that.
   which = int(np.argmin(result['heldout']['optimum']))
   plot.visits(
-      jax.tree.map(lambda x: np.asarray(x[0, which, 0]), lives),
+      jax.tree.map(lambda x: np.asarray(x[0, which, 0]), lives['held_out']),
       jax.tree.map(lambda x: np.asarray(x[which]), tasks.held_out),
       experiment.tasks, os.path.join(workdir, 'visits.png'))
   workdir_lib.write_json(os.path.join(workdir, 'result.json'), result)
@@ -130,11 +146,39 @@ def run(
   return result
 
 
+def make_training(
+    experiment: configs.Experiment, tasks: types.TaskDistribution,
+    source: types.Learner | None, model: Any, key: chex.PRNGKey, clock: Clock,
+    progress: progress_lib.Progress, mesh: Any = None,
+) -> Training:
+  """Distillation of histories that are made here, or RL2."""
+  config = experiment.training
+  if experiment.rl2 is not None:
+    return Training(
+        init=lambda key: rl2.init(config, model, tasks, key),
+        make_epoch=lambda evaluation: rl2.make_epoch(
+            config, model, tasks, evaluation, mesh),
+        data=(), rate=None,
+        transitions=(config.updates_per_epoch * config.trials * config.episodes
+                     * tasks.episode_length))
+  history, generated = make_histories(
+      experiment, tasks, source, key, clock, mesh)
+  rate = generated / clock.seconds['generate']
+  progress.say(f'{history.done.shape[0]} histories of {history.done.shape[1]} '
+               f'steps at {rate / 1e6:.2f} M env-steps/s')
+  return Training(
+      init=lambda key: distill.init(config, model, history, key),
+      make_epoch=lambda evaluation: distill.make_epoch(
+          config, model, evaluation, mesh),
+      data=(sharding.replicate(history, mesh),), rate=rate,
+      transitions=config.updates_per_epoch * config.batch_size * config.length)
+
+
 def make_histories(
     experiment: configs.Experiment, tasks: types.TaskDistribution,
     source: types.Learner, key: chex.PRNGKey, clock: Clock, mesh: Any = None,
 ) -> tuple[types.History, int]:
-  """The thinned histories [S, T] of an experiment, and the steps they took."""
+  """Histories [S, T] as they are distilled, and the steps they took."""
   data = experiment.data
   steps = data.episodes * data.every * tasks.episode_length
 
@@ -144,23 +188,26 @@ def make_histories(
 
   program = clock.compile(generate, tasks.train, key)
   history = clock.run('generate', program, tasks.train, key)
-  return histories.thin(history, data.every), history.done.size
+  generated = history.done.size
+  history = histories.thin(history, data.every)
+  if data.tail:
+    history = histories.tail(history, data.tail)
+  return history, generated
 
 
 def init_states(
-    experiment: configs.Experiment, model: Any, history: types.History,
-    key: chex.PRNGKey,
+    experiment: configs.Experiment, training: Training, key: chex.PRNGKey
 ) -> distill.TrainState:
   """A fresh state for each training seed [seeds]."""
-  return jax.vmap(lambda seed: distill.init(
-      experiment.distill, model, history, jax.random.fold_in(key, seed)))(
+  return jax.vmap(
+      lambda seed: training.init(jax.random.fold_in(key, seed)))(
           jnp.arange(experiment.seeds))
 
 
-def _train(experiment, tasks, model, states, history, key, workdir, clock,
-           progress, mesh):
+def _train(experiment, tasks, training, states, key, workdir, clock, progress,
+           mesh):
   """Epochs from the newest checkpoint on: the last states, and all lines."""
-  config = experiment.distill
+  config = experiment.training
   evaluation = _evaluation(experiment, tasks, key)
   optima = {name: report.optimum(tasks, some)
             for name, some in evaluation.tasks.items()}
@@ -173,24 +220,23 @@ def _train(experiment, tasks, model, states, history, key, workdir, clock,
   if first:
     progress.say(f'taken up after epoch {first} of {config.epochs}')
   if first < config.epochs:
-    epoch = distill.make_epoch(config, model, evaluation, mesh)
+    epoch = training.make_epoch(evaluation)
     start = time.perf_counter()
-    epoch = epoch.lower(states, history).compile()
+    epoch = epoch.lower(states, *training.data).compile()
     clock.seconds['compile'] += time.perf_counter() - start
     progress.say(f'compiled in {clock.seconds["compile"]:.1f} s')
-  transitions = (experiment.seeds * config.updates_per_epoch
-                 * config.batch_size * config.length)
+  transitions = experiment.seeds * training.transitions
   with progress.epochs(first):
     for number in range(first + 1, config.epochs + 1):
       start = time.perf_counter()
-      states, measured = epoch(states, history)
+      states, measured = epoch(states, *training.data)
       measured = jax.tree.map(np.asarray, measured)
       spent = time.perf_counter() - start
       if not all(np.isfinite(measured[name]).all()
                  for name in ('loss', 'gradient_norm')):
         raise FloatingPointError(
             f'a loss or gradient of epoch {number} is not finite; nothing of '
-            f'this epoch is kept; try distill.learning_rate below '
+            f'this epoch is kept; try a learning_rate below '
             f'{config.learning_rate} in another --workdir')
       line = report.epoch_line(number, measured, optima, spent, transitions)
       # In this order: a line too many is cut off on resume, one too few could
@@ -207,16 +253,18 @@ def held_out(
     experiment: configs.Experiment, tasks: types.TaskDistribution, model: Any,
     states: distill.TrainState, key: chex.PRNGKey, clock: Clock,
     mesh: Any = None,
-) -> types.History:
-  """History [seeds, N, R, T] of the last models on the held-out tasks."""
+) -> dict[str, types.History]:
+  """History [seeds, N, R, T] of the last models on every held-out set."""
   evaluate = experiment.evaluate
 
   def live(args):
     params, seed = args
-    return distill.evaluate(
-        tasks.env, model, params, tasks.held_out, jax.random.fold_in(key, seed),
+    return {name: distill.evaluate(
+        tasks.env, model, params, some, jax.random.fold_in(key, seed),
         evaluate.held_out_runs, evaluate.episodes * tasks.episode_length,
         evaluate.temperature, mesh)
+            for name, some in
+            ({'held_out': tasks.held_out} | dict(tasks.shifted)).items()}
 
   args = states.params, jnp.arange(experiment.seeds)
   program = clock.compile(sharding.over_seeds(live), args)

@@ -14,7 +14,9 @@ from experiments import configs
 
 
 def optimum(tasks: types.TaskDistribution, some: types.Task) -> np.ndarray:
-  """The optimal return [N] of each of some tasks."""
+  """The optimal return [N] of each of some tasks; 1 where nobody knows it."""
+  if tasks.optimal_return is None:
+    return np.ones(types.num_tasks(some), np.float32)
   return np.asarray(jax.vmap(tasks.optimal_return)(some))
 
 
@@ -26,19 +28,20 @@ def epoch_line(
 
   Args:
     number: of the epoch, from 1.
-    measured: loss, gradient_norm [seeds, U]; returns {name: [seeds, N, R, E]}.
+    measured: loss, gradient_norm and what else training tells [seeds, U];
+      returns {name: [seeds, N, R, E]}.
     optima: {name: [N]}.
     seconds: the epoch took.
     transitions: it was trained on.
   """
-  losses = measured['loss'][:, -100:].mean(1)
-  line = {
-      'epoch': number, 'loss': float(losses.mean()),
-      'loss_per_seed': losses.tolist(),
-      'gradient_norm': float(measured['gradient_norm'].mean()),
-  }
-  for name, returns in measured['returns'].items():
-    by_task = np.nanmean(returns, (0, 2))  # [N, E].
+  returns = measured['returns']
+  told = {name: x for name, x in measured.items() if name != 'returns'}
+  losses = told['loss'][:, -100:].mean(1)
+  line = {'epoch': number, 'loss_per_seed': losses.tolist()}
+  for name, x in told.items():
+    line[name] = float(x[:, -100:].mean())
+  for name, curves in returns.items():
+    by_task = np.nanmean(curves, (0, 2))  # [N, E].
     line[name] = {
         'optimum': optima[name].tolist(),
         'return_mean': by_task.mean(0).tolist(),
@@ -48,55 +51,104 @@ def epoch_line(
 
 def result(
     experiment: configs.Experiment, tasks: types.TaskDistribution,
-    source: types.Learner, lives: types.History, line: dict[str, Any],
-    key: chex.PRNGKey, mesh: Any = None,
+    source: types.Learner | None, lives: dict[str, types.History],
+    line: dict[str, Any], key: chex.PRNGKey, mesh: Any = None,
 ) -> dict[str, Any]:
   """The held-out figures, and those of the references on the same tasks.
 
   Args:
     experiment: the config.
     tasks: its tasks.
-    source: its source learner.
-    lives: History [seeds, N, R, T] on the held-out tasks.
+    source: its source learner, if it has one.
+    lives: {'held_out' and each shifted set: History [seeds, N, R, T]}.
     line: the last epoch's.
     key: of the references.
     mesh: the devices.
   """
-  episodes = experiment.evaluate.episodes
-  returns = np.asarray(
-      metrics.learning_curves(lives.reward, lives.done, episodes))
-  best = optimum(tasks, tasks.held_out)
+  def section(name, some):
+    ours = _ours(tasks, some, lives[name], experiment.evaluate.episodes)
+    others = _others(experiment, tasks, source, some, key, mesh)
+    if 'source' in others:
+      ours['normalised'] = _normalised(
+          ours['return_mean'], others['random'],
+          others['source']['return_mean'])
+    return ours, others
 
-  def reference(learner):
-    history = histories.generate(
-        learner, tasks.held_out, key, experiment.evaluate.reference_runs,
-        episodes * tasks.episode_length, mesh)
-    curves = metrics.learning_curves(history.reward, history.done, episodes)
-    return np.nanmean(np.asarray(curves), (0, 1))
-
+  heldout, others = section('held_out', tasks.held_out)
+  shifted = {}
+  for name, some in tasks.shifted.items():
+    found, beside = section(name, some)
+    shifted[name] = found | beside
   return {
       'experiment': experiment.name, 'seeds': experiment.seeds,
-      'heldout': {
-          'optimum': best.tolist(),
-          'return_mean': np.nanmean(returns, (0, 1, 2)).tolist(),
-          # Of shares of each task's own optimum, so that it trims bad lives
-          # and not far goals.
-          'return_iqm': (best.mean() * metrics.iqm(
-              (returns / best[:, None, None]).reshape(-1, episodes))).tolist(),
-          'ci95': metrics.bootstrap(returns).tolist(),
-          'per_task': np.nanmean(returns, (0, 2)).tolist(),
-          'per_seed': np.nanmean(returns, (1, 2)).tolist(),
-      },
+      'optimum_known': tasks.optimal_return is not None,
+      'heldout': heldout,
       'validation': {name: line['validation'][name]
                      for name in ('optimum', 'return_mean')},
       'train': {name: line['train'][name]
                 for name in ('optimum', 'return_mean')},
-      'source': {'return_mean': reference(source).tolist()},
-      'remember': {
-          'return_mean': reference(references.remember(tasks)).tolist()},
-      'oracle': float(reference(references.oracle(tasks)).mean()),
-      'random': float(reference(references.random(tasks)).mean()),
+  } | others | ({'shifted': shifted} if shifted else {})
+
+
+def _ours(tasks, some, lives, episodes):
+  """The learning curves of our own model on some tasks."""
+  returns = np.asarray(
+      metrics.learning_curves(lives.reward, lives.done, episodes))
+  best = optimum(tasks, some)
+  return {
+      'optimum': best.tolist(),
+      'return_mean': np.nanmean(returns, (0, 1, 2)).tolist(),
+      # Of shares of each task's own optimum, so that it trims bad lives and
+      # not far goals.
+      'return_iqm': (best.mean() * metrics.iqm(
+          (returns / best[:, None, None]).reshape(-1, episodes))).tolist(),
+      'ci95': metrics.bootstrap(returns).tolist(),
+      'per_task': np.nanmean(returns, (0, 2)).tolist(),
+      'per_seed': np.nanmean(returns, (1, 2)).tolist(),
   }
+
+
+def _others(experiment, tasks, source, some, key, mesh):
+  """The source and the references on some tasks, as far as there are any."""
+  evaluate = experiment.evaluate
+  episodes = evaluate.episodes
+
+  def curve(learner):
+    history = histories.generate(
+        learner, some, key, evaluate.reference_runs,
+        episodes * tasks.episode_length, mesh)
+    curves = metrics.learning_curves(history.reward, history.done, episodes)
+    return (np.nanmean(np.asarray(curves), (0, 1)),
+            history.done.shape[1] // evaluate.reference_runs)
+
+  found = {}
+  if source is not None:
+    mean, actors = curve(source)
+    found['source'] = {'return_mean': mean.tolist(), 'actors': actors}
+    if actors > 1:
+      found['source']['aggregate'] = aggregate(mean, actors).tolist()
+  if tasks.walk is not None:
+    found['remember'] = {
+        'return_mean': curve(references.remember(tasks))[0].tolist()}
+  if tasks.optimal_policy is not None:
+    found['oracle'] = float(curve(references.oracle(tasks))[0].mean())
+  found['random'] = float(curve(references.random(tasks))[0].mean())
+  return found
+
+
+def aggregate(per_actor: np.ndarray, actors: int) -> np.ndarray:
+  """A source's curve [E] when the episodes of all its actors are counted.
+
+  The paper draws its sources so (its figures' axes are sums over 100 actors):
+  episode e of the sum is episode e / K of each actor.
+  """
+  return per_actor[np.arange(len(per_actor)) // actors]
+
+
+def _normalised(ours, random, source):
+  """Of a whole life: 0 for the random learner, 1 for the source."""
+  gap = np.mean(source) - random
+  return float((np.mean(ours) - random) / gap) if gap > 0 else None
 
 
 def summary(found: dict[str, Any], workdir: str) -> str:
@@ -108,13 +160,22 @@ def summary(found: dict[str, Any], workdir: str) -> str:
   worst = np.min(np.mean(np.asarray(heldout['per_task'])[:, -last:], 1)
                  / heldout['optimum'])
   shares = '  '.join(f'episode {n}: {returns[n - 1] / best:.3f}'
-                     for n in (1, 2, 5, 10, 20, 30) if n <= len(returns))
-  remembered = np.mean(found['remember']['return_mean'][-last:])
-  return (
-      f'held-out return as a share of the optimum ({best:.2f})\n'
-      f'  {shares}\n'
+                     for n in (1, 2, 5, 10, 20, 30, 50, 100)
+                     if n <= len(returns))
+  beside = [f'{name} {np.mean(found[name]["return_mean"][-last:]) / best:.3f}'
+            for name in ('source', 'remember') if name in found]
+  beside.append(f'random {found["random"] / best:.3f}')
+  unit = (f'held-out return as a share of the optimum ({best:.2f})'
+          if found['optimum_known'] else 'held-out return')
+  lines = [
+      unit, f'  {shares}',
       f'  last {last} episodes: {returns[-last:].mean() / best:.3f}, worst '
-      f'task {worst:.3f}; remember {remembered / best:.3f}, random '
-      f'{found["random"] / best:.3f}\n'
-      f'{found["seconds"]["total"]:.0f} s in all; {workdir}/result.json, '
-      'curve.png, visits.png')
+      f'task {worst:.3f}; ' + ', '.join(beside)]
+  sets = {'held out': heldout} | found.get('shifted', {})
+  if len(sets) > 1:
+    lines.append('  whole life, random 0 and source 1: ' + ', '.join(
+        f'{name} {some["normalised"]:.3f}' for name, some in sets.items()
+        if some.get('normalised') is not None))
+  return '\n'.join([
+      *lines, f'{found["seconds"]["total"]:.0f} s in all; {workdir}/'
+      'result.json, curve.png'])

@@ -11,12 +11,24 @@ from absl import flags
 from experiments import cli
 
 # Only what --help needs is imported here: jax and gymnax take seconds, and a
-# test holds these names to those of experiments/configs.py.
-NAMES = ('quick', 'dark_room', 'dark_room_q', 'dark_room_rmax',
-         'dark_room_noise', 'dark_room_hard', 'key_to_door')
+# test holds these names to those of experiments/presets.py.
+NAMES = (
+    'quick', 'dark_room', 'dark_room_q', 'dark_room_rmax', 'dark_room_noise',
+    'dark_room_a2c', 'dark_room_ed', 'dark_room_rl2', 'dark_room_lstm',
+    'dark_room_hard', 'dark_room_hard_rmax', 'dark_room_hard_a2c',
+    'dark_room_hard_ed', 'dark_room_hard_rl2', 'dark_room_hard_lstm',
+    'key_to_door', 'key_to_door_rmax', 'key_to_door_a2c', 'key_to_door_ed',
+    'key_to_door_rl2', 'key_to_door_lstm', 'bandit', 'bandit_thompson',
+    'bandit_ed', 'bandit_rl2', 'bandit_lstm', 'watermaze', 'watermaze_dqn',
+    'watermaze_ed', 'watermaze_rl2', 'watermaze_lstm', 'cartpole', 'paper',
+    'paper_hard', 'paper_key_to_door', 'paper_watermaze')
 
 _EXPERIMENT = flags.DEFINE_string(
     'experiment', 'quick', 'The preset: ' + ', '.join(NAMES) + '.')
+_SIZE = flags.DEFINE_enum(
+    'size', 'cpu', ('cpu', 'gpu'),
+    'The preset\'s size: cpu is minutes on two cores, gpu has a wider model, '
+    'larger batches and five seeds.')
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Where results go, and where a stopped run is taken up '
     'again. Default: runs/EXPERIMENT.')
@@ -30,10 +42,10 @@ _SET = flags.DEFINE_multi_string(
 @cli.main
 def main():
   from adjax import config as config_lib
-  from experiments import configs
   from experiments import pipeline
+  from experiments import presets
   experiment = config_lib.override(
-      configs.get(_EXPERIMENT.value), _SET.value)
+      presets.get(_EXPERIMENT.value, _SIZE.value), _SET.value)
   if _SEEDS.value is not None:
     experiment = dataclasses.replace(experiment, seeds=_SEEDS.value)
   pipeline.run(experiment, _WORKDIR.value or f'runs/{_EXPERIMENT.value}')

@@ -3,7 +3,8 @@
   python -m experiments.source --experiment=dark_room_q --episodes=200
 
 Prints the mean return by episode, as a share of the optimum on the same tasks,
-of a preset's source (as it is, before thinning) and of the references.
+of a preset's source (as it is, before thinning) and of the references. Of a
+source of several actors it is the mean over them, by their own episodes.
 """
 
 from absl import app
@@ -12,6 +13,7 @@ from absl import flags
 from experiments import cli
 
 _EXPERIMENT = flags.DEFINE_string('experiment', 'quick', 'The preset.')
+_SIZE = flags.DEFINE_enum('size', 'cpu', ('cpu', 'gpu'), 'The preset\'s size.')
 _SET = flags.DEFINE_multi_string('set', [], 'Replaces a field of the preset.')
 _EPISODES = flags.DEFINE_integer('episodes', 50, 'Episodes of a life.', 1)
 _TASKS = flags.DEFINE_enum(
@@ -30,21 +32,23 @@ def main():
   from adjax import metrics
   from adjax.learners import references
   from experiments import configs
+  from experiments import presets
   from experiments import report
 
   experiment = config_lib.override(
-      configs.get(_EXPERIMENT.value), _SET.value)
+      presets.get(_EXPERIMENT.value, _SIZE.value), _SET.value)
   tasks = configs.make_tasks(experiment.tasks)
   some = getattr(tasks, _TASKS.value)
   optimum = report.optimum(tasks, some).mean()
   edges = [n for n in (1, 2, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 2000)
            if n < _EPISODES.value] + [_EPISODES.value]
   print(f'{"up to episode":24}' + ''.join(f'{n:7}' for n in edges))
-  for name, learner in (
-      (f'source of {experiment.name}',
-       configs.make_source(experiment.source, tasks)),
-      ('remember', references.remember(tasks)),
-      ('random', references.random(tasks))):
+  learners = [(f'source of {experiment.name}',
+               configs.make_source(experiment.source, tasks)),
+              ('random', references.random(tasks))]
+  if tasks.walk is not None:
+    learners.append(('remember', references.remember(tasks)))
+  for name, learner in learners:
     history = histories.generate(
         learner, some, jax.random.key(experiment.seed), _RUNS.value,
         _EPISODES.value * tasks.episode_length)

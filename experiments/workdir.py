@@ -25,7 +25,10 @@ def claim(workdir: str, experiment: Any) -> dict[str, Any] | None:
   """
   path = os.path.join(workdir, 'config.json')
   config = json.loads(json.dumps(dataclasses.asdict(experiment)))
-  config['source']['kind'] = type(experiment.source).__module__.split('.')[-1]
+  for name in ('tasks', 'source', 'model'):
+    if config[name] is not None:
+      module = type(getattr(experiment, name)).__module__
+      config[name]['kind'] = module.split('.')[-1]
   if os.path.exists(path):
     different = config_lib.differences(
         _read(path, 'config')['config'], config)

@@ -13,6 +13,8 @@ class Inner:
   rate: float = 0.5
   on: bool = False
   name: str = 'a'
+  widths: tuple[int, ...] = (16,)
+  pairs: tuple[tuple[str, int], ...] = ()
 
   def __post_init__(self):
     config.check('inner', 'width', self.width, self.width > 0, 'above 0')
@@ -27,8 +29,10 @@ class Outer:
 def test_override_reads_values_by_the_type_of_the_field():
   new = config.override(Outer(), [
       'inner.width=8', 'inner.rate=1e-3', 'inner.on=true', 'inner.name=x=y',
-      'seeds=3'])
-  assert new == Outer(Inner(8, 1e-3, True, 'x=y'), 3)
+      'inner.widths=8,4', 'seeds=3'])
+  assert new == Outer(Inner(8, 1e-3, True, 'x=y', (8, 4)), 3)
+  assert config.override(
+      Outer(), ['inner.widths=']).inner.widths == ()
 
 
 @pytest.mark.parametrize('assignment, message', [
@@ -39,6 +43,8 @@ def test_override_reads_values_by_the_type_of_the_field():
     ('inner.rate=fast', 'must be a finite number'),
     ('inner.rate=nan', 'must be a finite number'),
     ('inner.on=1', 'must be true or false'),
+    ('inner.widths=3,wide', 'must be integers, as in 16,32'),
+    ('inner.pairs=a,1', 'can only be set in Python'),
     ('inner=3', r'inner: a group; set one of its fields: inner\.width'),
     ('seeds.x=3', 'seeds: has no fields'),
     ('seeds', 'must look like field.name=value'),

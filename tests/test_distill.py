@@ -13,14 +13,14 @@ from adjax import distill
 from adjax import histories
 from adjax import in_context
 from adjax import metrics
-from adjax import model as model_lib
+from adjax import transformer
 from adjax.envs import dark_room
 from adjax.learners import references
 
 TASKS = dark_room.tasks(dark_room.Config(
     size=5, episode_length=8, num_train=11, num_validation=3, num_held_out=3))
-MODEL = model_lib.for_env(
-    model_lib.Config(layers=1, width=16, heads=2, window=16, feed_forward=32),
+MODEL = transformer.Transformer(
+    transformer.Config(layers=1, width=16, heads=2, window=16, feed_forward=32),
     TASKS.env)
 CONFIG = distill.Config(
     epochs=2, updates_per_epoch=6, batch_size=4, length=24, warmup=2)

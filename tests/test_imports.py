@@ -10,9 +10,10 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     ['types', 'sharding', 'checkpoint', 'config'],
-    ['model', 'metrics', 'learners.acting'],
+    ['model', 'transformer', 'lstm', 'metrics', 'learners.acting',
+     'learners.networks'],
     ['in_context', 'histories', 'learners', 'envs'],
-    ['distill'],
+    ['distill', 'rl2'],
 ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from adjax import distill
 from adjax import histories
 from adjax import in_context
-from adjax import model as model_lib
+from adjax import transformer
 from adjax import types
 from adjax.envs import dark_room
 from adjax.learners import references
@@ -19,9 +19,9 @@ TASKS = dark_room.tasks(dark_room.Config(
 
 @pytest.fixture(scope='module')
 def model_and_params():
-  config = model_lib.Config(layers=2, width=16, heads=2, window=12,
+  config = transformer.Config(layers=2, width=16, heads=2, window=12,
                             feed_forward=32)
-  model = model_lib.for_env(config, TASKS.env)
+  model = transformer.Transformer(config, TASKS.env)
   history = histories.streams(histories.generate(
       references.random(TASKS), TASKS.train, jax.random.key(0), 1, 21))
   params = distill.init(

@@ -1,20 +1,29 @@
-"""The transformer: what it sees, and that cached steps are its full pass."""
+"""Sequence models: what they see, and that cached steps are their full pass."""
 
 import chex
+import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adjax import lstm
 from adjax import model as model_lib
+from adjax import transformer
+from adjax.envs import dark_room
+
+ENV = dark_room.DarkRoom()
 
 
-def make(length=0, seed=0, **changes):
+def make(length=0, seed=0, kind='transformer', **changes):
   """A small model, its random weights and inputs [L] to go with it."""
-  config = model_lib.Config(**({
-      'layers': 2, 'width': 16, 'heads': 2, 'window': 12, 'feed_forward': 32,
-      'dropout': 0.0, 'input_masking': 0.0} | changes))
-  model = model_lib.Transformer(config, 5, ((0, 9), (0, 9)))
+  if kind == 'transformer':
+    model = transformer.Transformer(transformer.Config(**({
+        'layers': 2, 'width': 16, 'heads': 2, 'window': 12, 'feed_forward': 32,
+        'dropout': 0.0, 'input_masking': 0.0} | changes)), ENV)
+  else:
+    model = lstm.LSTM(lstm.Config(**({
+        'layers': 2, 'width': 16, 'dropout': 0.0} | changes)), ENV)
   rng = np.random.default_rng(seed)
   inputs = model_lib.Inputs(
       obs=jnp.asarray(rng.integers(0, 9, (length or 4, 2)), jnp.int8),
@@ -37,13 +46,13 @@ def decode(model, params, inputs):
   return jax.lax.scan(step, cache, inputs)
 
 
+@pytest.mark.parametrize('kind', ['transformer', 'lstm'])
 @pytest.mark.parametrize('length', [1, 7, 12, 13, 41, 150])
-def test_cached_steps_are_the_full_pass(length):
-  model, params, inputs = make(length)
-  cache, stepped = decode(model, params, inputs)
+def test_cached_steps_are_the_full_pass(length, kind):
+  model, params, inputs = make(length, kind=kind)
+  _, stepped = decode(model, params, inputs)
   full = model.apply(params, inputs)
   np.testing.assert_allclose(stepped, full, atol=1e-5)
-  assert int(cache.time) == length
   assert np.ptp(np.asarray(full)) > 0.1
 
 
@@ -65,8 +74,26 @@ def test_cached_steps_are_the_full_pass_far_from_home():
   np.testing.assert_allclose(far[30:], near[30:], atol=2e-2)
 
 
-def test_a_step_depends_on_nothing_later():
-  model, params, inputs = make(30)
+def test_the_lstm_is_the_textbooks():
+  model, params, inputs = make(9, kind='lstm', layers=1)
+  bound = model.bind(params)
+  x = np.asarray(bound.embedding(inputs, True))
+  layer = jax.tree.map(np.asarray, params['params']['layers_0'])
+  sigmoid = lambda z: 1 / (1 + np.exp(-z))
+  hidden = cell = np.zeros(16)
+  for t in range(9):
+    z = (x[t] @ layer['Dense_0']['kernel'] + layer['Dense_0']['bias']
+         + hidden @ layer['recurrent'])
+    into, keep, new, out = z.reshape(4, 16)
+    cell = sigmoid(keep + 1) * cell + sigmoid(into) * np.tanh(new)
+    hidden = sigmoid(out) * np.tanh(cell)
+    np.testing.assert_allclose(
+        bound.features(inputs, True)[t], x[t] + hidden, atol=1e-5)
+
+
+@pytest.mark.parametrize('kind', ['transformer', 'lstm'])
+def test_a_step_depends_on_nothing_later(kind):
+  model, params, inputs = make(30, kind=kind)
 
   def logits(reward):
     return model.apply(params, inputs._replace(reward=reward))
@@ -97,15 +124,15 @@ def test_attention_in_chunks_is_masked_attention(length, window):
   weights = np.exp(scores - scores.max(-1, keepdims=True))
   weights /= weights.sum(-1, keepdims=True)
   np.testing.assert_allclose(
-      model_lib.attend(q, k, v, window),
+      transformer.attend(q, k, v, window),
       np.einsum('hqk,hkd->hqd', weights, v), atol=1e-5)
 
 
 def test_rotation_depends_on_distance_alone():
   q, k = jax.random.normal(jax.random.key(0), (2, 1, 1, 32))
   def score(i, j):
-    return float((model_lib.rotate(q, jnp.array([i]))
-                  * model_lib.rotate(k, jnp.array([j]))).sum())
+    return float((transformer.rotate(q, jnp.array([i]))
+                  * transformer.rotate(k, jnp.array([j]))).sum())
   assert score(7, 3) == pytest.approx(score(104, 100), abs=1e-4)
   assert score(7, 3) != pytest.approx(score(7, 4), abs=1e-2)
 
@@ -153,15 +180,26 @@ def test_an_unseen_cell_is_made_of_its_row_and_its_column():
 
 def test_other_observations_enter_as_numbers():
   model, params, inputs = make(4)
-  model = model.clone(values=None)
-  inputs = inputs._replace(obs=jnp.linspace(-1, 1, 12).reshape(4, 3))
+  model = model.clone(env=gymnax.make('Acrobot-v1')[0])
+  inputs = inputs._replace(obs=jnp.linspace(-1, 1, 24).reshape(4, 6))
   params = model.init(jax.random.key(0), inputs)
   chex.assert_shape(
-      params['params']['embedding']['Dense_0']['kernel'], (3 + 6 + 2, 16))
+      params['params']['embedding']['Dense_0']['kernel'], (6 + 4 + 2, 16))
+
+
+def test_values_are_read_beside_the_logits():
+  model, _, inputs = make(9)
+  params = model.init(jax.random.key(0), inputs, method='logits_and_values')
+  params = jax.tree.map(
+      lambda x: x + 0.3 * jax.random.normal(jax.random.key(1), x.shape), params)
+  logits, values = model.apply(params, inputs, method='logits_and_values')
+  np.testing.assert_array_equal(logits, model.apply(params, inputs))
+  chex.assert_shape(values, (9,))
+  assert np.ptp(np.asarray(values)) > 0.01
 
 
 @pytest.mark.parametrize('field, value', [
     ('width', 30), ('layers', 0), ('dropout', 1.0), ('input_masking', -0.1)])
 def test_a_bad_model_is_named(field, value):
   with pytest.raises(ValueError, match=rf'model\.{field}={value}: must be'):
-    model_lib.Config(**({'heads': 4} | {field: value}))
+    transformer.Config(**({'heads': 4} | {field: value}))

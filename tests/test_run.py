@@ -1,5 +1,6 @@
 """The main job: what it writes, how it is taken up again, what it refuses."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,10 +15,14 @@ import pytest
 
 from adjax import checkpoint
 from adjax import config as config_lib
+from adjax import lstm
+from adjax import model as model_lib
 from adjax.learners import references
 from experiments import configs
 from experiments import pipeline
+from experiments import presets
 from experiments import progress
+from experiments import report
 from experiments import run as run_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -35,7 +40,7 @@ def tiny(*more):
   """The quick preset made tiny; more assignments come in place of these."""
   merged = dict(text.split('=') for text in [*TINY, *more])
   return config_lib.override(
-      configs.get('quick'), [f'{name}={text}' for name, text in merged.items()])
+      presets.get('quick'), [f'{name}={text}' for name, text in merged.items()])
 
 
 class Quiet(progress.Progress):
@@ -88,10 +93,11 @@ def weights(workdir):
   experiment = tiny()
   tasks = configs.make_tasks(experiment.tasks)
   source = configs.make_source(experiment.source, tasks)
-  history, _ = pipeline.make_histories(
-      experiment, tasks, source, jax.random.key(0), pipeline.Clock())
-  model = pipeline.model_lib.for_env(experiment.model, tasks.env)
-  like = pipeline.init_states(experiment, model, history, jax.random.key(0))
+  model = configs.make_model(experiment.model, tasks)
+  training = pipeline.make_training(
+      experiment, tasks, source, model, jax.random.key(0), pipeline.Clock(),
+      Quiet())
+  like = pipeline.init_states(experiment, training, jax.random.key(0))
   step, state = checkpoint.Checkpoints(str(workdir / 'checkpoints')).restore(
       like, lambda text: None)
   state = state._replace(key=jax.random.key_data(state.key))
@@ -220,7 +226,7 @@ def test_histories_are_of_training_tasks_and_results_of_held_out_ones(
       lambda env, model, params, temperature: references.oracle(tasks))
   states = pipeline.distill.TrainState(np.zeros((2, 1)), (), 0, 0)
   lives = pipeline.held_out(
-      experiment, tasks, None, states, jax.random.key(0), clock)
+      experiment, tasks, None, states, jax.random.key(0), clock)['held_out']
   for found, expected in ((history, tasks.train), (lives, tasks.held_out)):
     paid = np.asarray(found.reward)[..., :-1] > 0
     paid &= ~np.asarray(found.done)[..., :-1]
@@ -228,6 +234,86 @@ def test_histories_are_of_training_tasks_and_results_of_held_out_ones(
     goals = {tuple(g) for g in np.asarray(expected.goals)[:, 0]}
     paid_at = {tuple(c) for c in cells}
     assert paid_at <= goals and len(paid_at) > 0.8 * len(goals)
+
+
+def small(name, *assignments):
+  """A preset made tiny: a minute of nobody's time."""
+  return config_lib.override(presets.get(name), [
+      'tasks.num_train=6', 'tasks.num_validation=3', 'tasks.num_held_out=3',
+      'evaluate.runs=1', 'evaluate.train_tasks=2', 'evaluate.held_out_runs=2',
+      'evaluate.reference_runs=4', *assignments])
+
+
+def test_rl2_runs_and_is_taken_up_like_distillation(tmp_path):
+  experiment = small(
+      'dark_room_rl2', 'model.layers=1', 'model.width=16', 'model.window=40',
+      'rl2.epochs=2', 'rl2.updates_per_epoch=2', 'rl2.trials=4',
+      'rl2.minibatches=2', 'rl2.episodes=2', 'evaluate.episodes=3')
+  pipeline.run(experiment, str(tmp_path / 'whole'), Quiet())
+  with pytest.raises(KeyboardInterrupt):
+    pipeline.run(experiment, str(tmp_path / 'cut'), Quiet(stop_after=1))
+  pipeline.run(experiment, str(tmp_path / 'cut'), Quiet())
+  assert timeless(tmp_path / 'cut') == timeless(tmp_path / 'whole')
+  lines, result = read(tmp_path / 'whole')
+  assert lines[-1]['trial_return'] >= 0
+  assert result['updates'] == 4
+  assert result['transitions_trained'] == 4 * 4 * 2 * 20
+
+
+def test_shifted_tasks_are_reported_beside_the_held_out_ones(tmp_path):
+  """And an LSTM stands where a transformer stood."""
+  experiment = dataclasses.replace(
+      small('bandit', 'data.histories=2', 'distill.epochs=1',
+            'distill.updates_per_epoch=2', 'distill.batch_size=4',
+            'evaluate.episodes=30'),
+      model=lstm.Config(width=16))
+  result = pipeline.run(experiment, str(tmp_path), Quiet())
+  sets = {'odd': result['heldout'], **result['shifted']}
+  assert set(sets) == {'odd', 'even', 'uniform'}
+  tasks = configs.make_tasks(experiment.tasks)
+  for name, some in sets.items():
+    means = (tasks.held_out if name == 'odd' else tasks.shifted[name]).means
+    np.testing.assert_allclose(some['optimum'], np.max(means, 1), rtol=1e-6)
+    others = result if name == 'odd' else some
+    ours, source = (np.mean(x['return_mean']) for x in (some, others['source']))
+    assert some['normalised'] == pytest.approx(
+        (ours - others['random']) / (source - others['random']))
+    assert 0.2 < others['random'] < 0.8 and source > others['random']
+  assert 'remember' not in result and not (tmp_path / 'visits.png').exists()
+  assert (tmp_path / 'curve.png').exists()
+
+
+def test_experts_are_the_ends_of_the_same_histories():
+  experiment = tiny('data.episodes=6', 'data.tail=3')
+  tasks = configs.make_tasks(experiment.tasks)
+  source = configs.make_source(experiment.source, tasks)
+  whole, experts = (pipeline.make_histories(
+      config_lib.override(experiment, [f'data.tail={tail}']), tasks, source,
+      jax.random.key(0), pipeline.Clock())[0] for tail in (0, 3))
+  assert experts.done.shape[1] == 60 < whole.done.shape[1]
+  jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:, -60:]),
+               experts, whole)
+
+
+def test_a_source_of_many_actors_is_drawn_twice():
+  per_actor = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+  np.testing.assert_array_equal(report.aggregate(per_actor, 1), per_actor)
+  np.testing.assert_array_equal(
+      report.aggregate(per_actor, 2), [1, 1, 2, 2, 3])
+
+
+def test_an_environment_without_a_known_optimum_is_reported_as_it_is(tmp_path):
+  """CartPole by adapter, its source a learner of many actors."""
+  experiment = dataclasses.replace(
+      small('cartpole', 'data.episodes=4', 'data.every=1',
+            'distill.epochs=1', 'distill.updates_per_epoch=2',
+            'distill.batch_size=4', 'distill.length=40', 'model.layers=1',
+            'model.width=16', 'model.window=20', 'evaluate.episodes=2'))
+  result = pipeline.run(experiment, str(tmp_path), Quiet())
+  assert result['optimum_known'] is False and 'oracle' not in result
+  assert result['source']['actors'] == experiment.source.actors
+  assert len(result['source']['aggregate']) == 2
+  assert 5 < result['heldout']['return_mean'][0] < 200
 
 
 @pytest.mark.parametrize('name, text, message', [
@@ -262,7 +348,7 @@ def test_a_folder_of_something_else_is_refused(finished, tmp_path):
     (['--set=model.width=30', '--set=model.heads=4'],
      'model.width=30: must be a multiple of twice model.heads=4'),
     (['--set=data.episodes=2'],
-     'distill.length=300: must be at most 40, the steps of a thinned history'),
+     'distill.length=300: must be at most 40, the steps of a history as it is'),
     (['--seeds=0'], 'seeds=0: must be at least 1'),
     (['--workdir=/proc/nowhere'],
      '--workdir=/proc/nowhere: must be a folder that can be written'),
@@ -282,11 +368,18 @@ def test_bad_input_is_one_clear_line(arguments, message, tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
-def test_every_preset_fits_together_and_help_names_it():
-  assert tuple(configs.PRESETS) == run_lib.NAMES
-  for name, preset in configs.PRESETS.items():
+@pytest.mark.parametrize('size', ['cpu', 'gpu'])
+def test_every_preset_fits_together_and_help_names_it(size):
+  assert tuple(presets.PRESETS) == run_lib.NAMES
+  for name in presets.PRESETS:
+    preset = presets.get(name, size)
     assert preset.name == name
     tasks = configs.make_tasks(preset.tasks)
     assert configs.make_source(preset.source, tasks).stride >= 1
-    # Train and decode with the same mask.
-    assert preset.distill.length >= 1.5 * preset.model.window
+    model = configs.make_model(preset.model, tasks)
+    steps = preset.evaluate.episodes * tasks.episode_length
+    assert isinstance(model, model_lib.SequenceModel)
+    if preset.distill is not None:
+      # Train and decode with the same mask, or all of a life in it.
+      reach = preset.model.least_length
+      assert preset.distill.length >= min(1.5 * reach, steps)

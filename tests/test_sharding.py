@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PROGRAM = '''
 import json, sys
 import jax, jax.numpy as jnp, numpy as np
-from adjax import distill, histories, model, sharding
+from adjax import distill, histories, sharding, transformer
 from adjax.envs import dark_room
 from adjax.learners import tabular_q
 
@@ -30,8 +30,9 @@ some = jax.tree.map(lambda x: x[:12], tasks.train)
 even = histories.generate(source, some, jax.random.key(0), 2, 60, mesh)
 program = histories.generate.lower(
     source, some, jax.random.key(0), 2, 60, mesh).compile().as_text()
-net = model.for_env(model.Config(layers=1, width=16, heads=1, window=20,
-                                 feed_forward=32), tasks.env)
+net = transformer.Transformer(
+    transformer.Config(layers=1, width=16, heads=1, window=20, feed_forward=32),
+    tasks.env)
 config = distill.Config(epochs=1, updates_per_epoch=50, batch_size=8, length=30)
 evaluation = distill.Evaluation(
     tasks.env, {'validation': tasks.validation}, jax.random.key(2), 2, 2, 20)

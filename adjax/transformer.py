@@ -1,0 +1,197 @@
+"""The causal transformer: a full pass and a cached step.
+
+Positions are rotary and attention reaches W steps back, so that a ring of the
+last W keys and values is all that a step has to know, and step by step equals
+the full pass exactly, at any length. Functions here are over one sequence;
+callers vmap them.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import chex
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adjax import config as config_lib
+from adjax import model
+
+
+class Cache(NamedTuple):
+  """The last W steps, as each layer saw them.
+
+  Attributes:
+    layers: a tuple over layers of (keys, values), each [H, W, D / H]; step t is
+      in slot t % W, its key rotated by position t.
+    time: [], how many steps were taken.
+  """
+  layers: tuple[tuple[chex.Array, chex.Array], ...]
+  time: chex.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """The transformer's shape and its regularisers.
+
+  Attributes:
+    layers: transformer blocks.
+    width: D.
+    heads: H; few and wide ones are fast.
+    window: W, how many steps a step can attend to, itself among them.
+    feed_forward: the hidden width of a block's perceptron.
+    dropout: on the output of attention and perceptron.
+    attention_dropout: on attention weights.
+    input_masking: the chance that an input (observation, action, reward or
+      done, each by itself) of a training step is hidden.
+    channels: of the convolutions, if observations are images.
+  """
+  layers: int = 3
+  width: int = 64
+  heads: int = 2
+  window: int = 200
+  feed_forward: int = 256
+  dropout: float = 0.05
+  attention_dropout: float = 0.0
+  input_masking: float = 0.0
+  channels: tuple[int, ...] = (16, 32)
+
+  def __post_init__(self):
+    check = functools.partial(config_lib.check, 'model')
+    for name in ('layers', 'width', 'heads', 'window', 'feed_forward'):
+      check(name, getattr(self, name), getattr(self, name) >= 1, 'at least 1')
+    check('width', self.width, self.width % (2 * self.heads) == 0,
+          f'a multiple of twice model.heads={self.heads} '
+          '(rotary positions turn pairs)')
+    for name in ('dropout', 'attention_dropout', 'input_masking'):
+      value = getattr(self, name)
+      check(name, value, 0.0 <= value < 1.0, 'from 0 to below 1')
+
+  @property
+  def least_length(self) -> int:
+    """Of a piece of history: a distance never shown cannot be used."""
+    return self.window
+
+
+class Block(nn.Module):
+  """A pre-norm block, split where attention mixes steps."""
+  config: Config
+
+  def setup(self):
+    width, layers = self.config.width, self.config.layers
+    small = nn.initializers.variance_scaling(
+        1 / (2 * layers), 'fan_in', 'truncated_normal')
+    self.attention_norm = nn.LayerNorm(use_bias=False)
+    self.qkv = nn.Dense(3 * width, use_bias=False)
+    self.out = nn.Dense(width, use_bias=False, kernel_init=small)
+    self.perceptron_norm = nn.LayerNorm(use_bias=False)
+    self.up = nn.Dense(self.config.feed_forward)
+    self.down = nn.Dense(width, kernel_init=small)
+    self.dropout = nn.Dropout(self.config.dropout)
+
+  def heads(self, x: chex.Array, time: chex.Array) -> tuple[chex.Array, ...]:
+    """Queries, keys (both rotated) and values [H, L, D/H] of tokens [L, D]."""
+    qkv = self.qkv(self.attention_norm(x))
+    qkv = qkv.reshape(x.shape[0], 3, self.config.heads, -1)
+    q, k, v = jnp.transpose(qkv, (1, 2, 0, 3))
+    return rotate(q, time), rotate(k, time), v
+
+  def mix(
+      self, x: chex.Array, attended: chex.Array, deterministic: bool
+  ) -> chex.Array:
+    """Tokens [L, D] after what they attended to [H, L, D/H] is added."""
+    attended = jnp.swapaxes(attended, 0, 1).reshape(x.shape)
+    x = x + self.dropout(self.out(attended), deterministic)
+    hidden = nn.gelu(self.up(self.perceptron_norm(x)))
+    return x + self.dropout(self.down(hidden), deterministic)
+
+
+class Transformer(model.SequenceModel):
+  """The transformer for one environment; see model.SequenceModel."""
+
+  def setup(self):
+    super().setup()
+    self.blocks = [Block(self.config) for _ in range(self.config.layers)]
+
+  def features(self, inputs: model.Inputs, deterministic: bool) -> chex.Array:
+    x = self.embedding(inputs, deterministic)
+    time = jnp.arange(x.shape[0])
+    for block in self.blocks:
+      q, k, v = block.heads(x, time)
+      rate = 0.0 if deterministic else self.config.attention_dropout
+      key = self.make_rng('dropout') if rate else None
+      x = block.mix(
+          x, attend(q, k, v, self.config.window, rate, key), deterministic)
+    return x
+
+  def next_features(
+      self, inputs: model.Inputs, cache: Cache
+  ) -> tuple[chex.Array, Cache]:
+    window = self.config.window
+    x = self.embedding(inputs, True)
+    slot = cache.time % window
+    filled = jnp.arange(window) <= cache.time
+    layers = []
+    for block, (keys, values) in zip(self.blocks, cache.layers):
+      q, k, v = block.heads(x, cache.time[None])
+      keys = jax.lax.dynamic_update_slice(keys, k, (0, slot, 0))
+      values = jax.lax.dynamic_update_slice(values, v, (0, slot, 0))
+      scores = jnp.where(filled, _scores(q, keys), -jnp.inf)
+      attended = jnp.einsum('hqk,hkd->hqd', jax.nn.softmax(scores), values)
+      x = block.mix(x, attended, True)
+      layers.append((keys, values))
+    return x, Cache(tuple(layers), cache.time + 1)
+
+  def empty_cache(self) -> Cache:
+    config = self.config
+    shape = config.heads, config.window, config.width // config.heads
+    return Cache(
+        tuple((jnp.zeros(shape), jnp.zeros(shape))
+              for _ in range(config.layers)), jnp.int32(0))
+
+
+def rotate(x: chex.Array, time: chex.Array) -> chex.Array:
+  """Rotary positions (Su et al. 2021) on [H, L, D/H] at times [L]."""
+  half = x.shape[-1] // 2
+  frequency = 10_000.0 ** (-jnp.arange(half) / half)
+  angle = time[:, None].astype(jnp.float32) * frequency
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  a, b = x[..., :half], x[..., half:]
+  return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+def _scores(q, k):
+  return jnp.einsum('hqd,hkd->hqk', q, k) / np.sqrt(q.shape[-1])
+
+
+CHUNK = 64
+
+
+def attend(
+    q: chex.Array, k: chex.Array, v: chex.Array, window: int,
+    dropout: float = 0.0, key: chex.PRNGKey | None = None,
+) -> chex.Array:
+  """Causal attention [H, L, D/H] over a band: step i sees (i - W, i].
+
+  Queries go in chunks that are given only the keys some of them see: half the
+  scores of a causal pass over a short sequence, linear cost over a long one.
+  """
+  length = q.shape[1]
+  outputs = []
+  for index, start in enumerate(range(0, length, CHUNK)):
+    stop = min(start + CHUNK, length)
+    first = max(0, start - window + 1)
+    ago = jnp.arange(start, stop)[:, None] - jnp.arange(first, stop)
+    scores = jnp.where(
+        (ago >= 0) & (ago < window),
+        _scores(q[:, start:stop], k[:, first:stop]), -jnp.inf)
+    weights = jax.nn.softmax(scores)
+    if dropout:
+      keep = jax.random.bernoulli(
+          jax.random.fold_in(key, index), 1 - dropout, weights.shape)
+      weights = weights * keep / (1 - dropout)
+    outputs.append(
+        jnp.einsum('hqk,hkd->hqd', weights, v[:, first:stop]))
+  return jnp.concatenate(outputs, 1)
