@@ -6,6 +6,7 @@ Prints the median of several runs and their spread. Machines differ and are
 noisy: quote medians, and ratios within one run.
 """
 
+import functools
 import time
 
 from absl import app
@@ -47,6 +48,7 @@ def stages():
   from adjax import in_context
   from adjax import transformer
   from adjax.envs import dark_room
+  from adjax.learners import actor_critic
   from adjax.learners import posterior
   from adjax.learners import rmax
   from adjax.learners import tabular_q
@@ -55,18 +57,23 @@ def stages():
   some = jax.tree.map(lambda x: x[:52], tasks.train)
   steps = EPISODES * tasks.episode_length
 
-  def generate(source):
+  def generate(source, learners=LEARNERS):
     return histories.streams(histories.generate(
-        source, some, jax.random.key(0), LEARNERS // 52, steps))
+        source, some, jax.random.key(0), learners // 52, steps))
 
   q_learner = tabular_q.learner(tabular_q.Config(), tasks)
   if _STAGE.value in (None, 'histories'):
-    for name, source in (
-        ('tabular Q', q_learner),
-        ('R-max', rmax.learner(rmax.Config(), tasks)),
-        ('posterior sampling', posterior.learner(posterior.Config(), tasks))):
-      yield ('histories', f'{name}, {LEARNERS} learners', 'env-steps/s',
-             measure(lambda source=source: generate(source), LEARNERS * steps))
+    a2c = actor_critic.A2C
+    for name, source, learners, actors in (
+        ('tabular Q', q_learner, LEARNERS, 1),
+        ('R-max', rmax.learner(rmax.Config(), tasks), LEARNERS, 1),
+        ('posterior sampling', posterior.learner(posterior.Config(), tasks),
+         LEARNERS, 1),
+        (f'A2C of {a2c.actors} actors', actor_critic.learner(a2c, tasks), 52,
+         a2c.actors)):
+      yield ('histories', f'{name}, {learners} learners', 'env-steps/s',
+             measure(functools.partial(generate, source, learners),
+                     learners * actors * steps))
   if _STAGE.value == 'histories':
     return
   history = generate(q_learner)

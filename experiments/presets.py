@@ -101,6 +101,7 @@ _DARK_ROOM_HARD_RMAX = _replace(
     _DARK_ROOM_HARD, name='dark_room_hard_rmax',
     source=rmax.Config(optimism=0.2, count_rewards=1),
     data=Data(histories=64, episodes=40, every=4),
+    distill=_replace(_DARK_ROOM_HARD.distill, epochs=4),
     evaluate=_replace(_DARK_ROOM_HARD.evaluate, reference_runs=4))
 
 _DARK_ROOM_HARD_A2C = _replace(
@@ -117,17 +118,19 @@ _KEY_TO_DOOR = _replace(
     evaluate=Evaluate(episodes=30, runs=1, train_tasks=32, held_out_runs=20,
                       reference_runs=2))
 
-_KEY_TO_DOOR_RMAX = _replace(
-    _KEY_TO_DOOR, name='key_to_door_rmax',
-    source=rmax.Config(discount=0.97, optimism=0.2, count_rewards=2),
-    data=Data(histories=8, episodes=15, every=2),
+_KEY_TO_DOOR_Q = _replace(
+    _KEY_TO_DOOR, name='key_to_door_q',
+    source=tabular_q.Config(
+        learning_rate=1.0, discount=0.9, optimism=0.05, epsilon=0.0,
+        final_epsilon=0.0, count_rewards=2),
+    data=Data(histories=8, episodes=15, every=8),
     evaluate=Evaluate(episodes=100, runs=1, train_tasks=32, held_out_runs=8,
                       reference_runs=8))
 
 # Told how many rewards it has had: a memoryless one cannot tell the way to the
 # key from that to the door.
 _KEY_TO_DOOR_A2C = _replace(
-    _KEY_TO_DOOR_RMAX, name='key_to_door_a2c',
+    _KEY_TO_DOOR_Q, name='key_to_door_a2c',
     source=_replace(actor_critic.A2C, count_rewards=2),
     tasks=_replace(dark_room.KEY_TO_DOOR, num_train=256),
     data=Data(histories=1, episodes=15, every=2))
@@ -226,7 +229,7 @@ _ALL = [
     _online(_DARK_ROOM_HARD, epochs=10, updates_per_epoch=100, episodes=20,
             entropy=0.03, final_entropy=0.01, reward_scale=1.0),
     _recurrent(_DARK_ROOM_HARD, layers=2, width=128),
-    _KEY_TO_DOOR, _KEY_TO_DOOR_RMAX, _KEY_TO_DOOR_A2C,
+    _KEY_TO_DOOR, _KEY_TO_DOOR_Q, _KEY_TO_DOOR_A2C,
     _experts(_KEY_TO_DOOR, 24, 12),
     _online(_KEY_TO_DOOR, epochs=10, updates_per_epoch=100, episodes=8,
             entropy=0.03, final_entropy=0.01, reward_scale=1.0),

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 
 from adjax.learners import acting
 
+# Of an image, after its convolutions.
+_IMAGE_FEATURES = 128
 # More values than this for one entry of an observation enter as a number.
 _LARGEST_TABLE = 256
 
@@ -27,7 +29,8 @@ class Observe(nn.Module):
   An observation of small integers keeps its structure: each coordinate has its
   own table, so that a cell never seen is made of a column and a row that were,
   and enters as a number from -1 to 1 beside it. An image [height, width, depth]
-  goes through convolutions of stride 2. Everything else enters as numbers.
+  goes through convolutions of stride 2 and a layer of 128. Everything else
+  enters as numbers.
 
   Attributes:
     env: a gymnax environment.
@@ -52,7 +55,10 @@ class Observe(nn.Module):
     if len(space.shape) == 3:
       for channels in self.channels:
         x = nn.relu(Convolution(channels)(x))
-    return x.reshape(*batch, math.prod(x.shape[1:]))
+    x = x.reshape(*batch, math.prod(x.shape[1:]))
+    if len(space.shape) == 3 and self.channels:
+      x = nn.relu(nn.Dense(_IMAGE_FEATURES)(x))
+    return x
 
 
 class Convolution(nn.Module):
