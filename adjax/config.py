@@ -12,6 +12,13 @@ def check(where: str, field: str, given: Any, ok: bool, allowed: str) -> None:
     raise ValueError(f'{where}.{field}={given!r}: must be {allowed}')
 
 
+def check_widths(where: str, field: str, given: Any) -> None:
+  """Raises a ValueError unless a field is a tuple of integers from 1 on."""
+  check(where, field, given, isinstance(given, tuple) and all(
+      isinstance(width, int) and width >= 1 for width in given),
+        'a tuple of widths of at least 1')
+
+
 def override(config: Any, assignments: list[str]) -> Any:
   """A copy of a nested config with fields replaced.
 
@@ -56,6 +63,9 @@ def _replace(config: Any, changes: dict, prefix: str) -> Any:
           + ', '.join(prefix + n for n in names))
     old = getattr(config, name)
     if isinstance(value, dict):
+      if old is None:
+        raise ValueError(f'--set {path}.{next(iter(value))}: there is no '
+                         f'{path} in this preset')
       if not dataclasses.is_dataclass(old):
         raise ValueError(f'--set {path}: has no fields of its own')
       new[name] = _replace(old, value, path + '.')

@@ -82,19 +82,29 @@ def thin(history: types.History, every: int) -> types.History:
 
 
 def tail(history: types.History, num_episodes: int) -> types.History:
-  """The last finished episodes [S, T'] of each stream: expert distillation."""
-  return _keep(history, lambda episode, total: episode >= total - num_episodes)
+  """The last finished episodes [S, T'] of each stream: expert distillation.
+
+  Where episodes differ in length, the last steps of these that every stream
+  has. What is kept begins a life of its own: its first step has no previous
+  one, as when such a model is put into a task.
+  """
+  return _keep(history, lambda episode, total: episode >= total - num_episodes,
+               from_end=True)
 
 
-def _keep(history, wanted) -> types.History:
-  """The steps of the finished episodes for which wanted(episode, total)."""
+def _keep(history, wanted, from_end=False) -> types.History:
+  """The steps of the finished episodes for which wanted(episode, total).
+
+  Cut to the shortest stream, at its end or at its beginning.
+  """
   chex.assert_rank(history.done, 2)
   done = np.asarray(history.done)
   total = done.sum(1, keepdims=True)
   episode = done.cumsum(1) - done
   keep = wanted(episode, total) & (episode < total)
   length = keep.sum(1).min()
-  index = jnp.asarray(np.argsort(~keep, axis=1, kind='stable')[:, :length])
+  order = np.argsort(keep if from_end else ~keep, axis=1, kind='stable')
+  index = jnp.asarray(order[:, -length:] if from_end else order[:, :length])
   return jax.tree.map(
       lambda x: jnp.take_along_axis(
           x, index.reshape(index.shape + (1,) * (x.ndim - 2)), 1), history)

@@ -1,8 +1,9 @@
 """The LSTM (Hochreiter & Schmidhuber 1997) as a sequence model.
 
 What the transformer is compared with in the paper (AD-LSTM, and RL2's own
-network). Its cache is its state, so that lives of any length cost the same; its
-full pass goes step after step.
+network). Its cache is its state, so that a step of any life costs the same; its
+full pass goes step after step. It forgets nothing at a set distance: lives
+longer than the pieces it was trained on are something it has not seen.
 """
 
 import dataclasses
@@ -42,6 +43,7 @@ class Config:
     for name in ('dropout', 'input_masking'):
       value = getattr(self, name)
       check(name, value, 0.0 <= value < 1.0, 'from 0 to below 1')
+    config_lib.check_widths('model', 'channels', self.channels)
 
   @property
   def least_length(self) -> int:

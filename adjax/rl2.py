@@ -35,7 +35,8 @@ class Config:
     epochs: updates are followed by an evaluation this many times.
     updates_per_epoch: updates in one epoch.
     trials: lives an update is made from, each on a training task of its own.
-    episodes: in a trial.
+    episodes: in a trial, at full length. It learns nothing about what comes
+      after: a model should be evaluated over as many.
     passes: over the trials of an update (PPO's epochs).
     minibatches: in a pass.
     discount: of rewards within a trial, across its episodes.
@@ -133,7 +134,8 @@ def init(
   """A fresh state, for one training seed."""
   init_key, task_key, key = jax.random.split(key, 3)
   learner = in_context_lib.in_context(tasks.env, model, None)
-  start = learner.init(tasks.sample(task_key), task_key).inputs
+  sample_key, place_key = jax.random.split(task_key)
+  start = learner.init(tasks.sample(sample_key), place_key).inputs
   params = model.init(
       init_key, jax.tree.map(lambda x: x[None], start),
       method='logits_and_values')
@@ -172,7 +174,8 @@ def assess(
       config.reward_scale * history.reward, values, following, ended, ended,
       config.discount, config.trace)
   return Batch(
-      inputs, history.action, _log_prob(logits, history.action),
+      inputs, history.action,
+      actor_critic.log_prob(jax.nn.log_softmax(logits), history.action),
       (advantage - advantage.mean()) / (advantage.std() + 1e-6),
       advantage + values)
 
@@ -186,19 +189,10 @@ def loss(
   logits, values = jax.vmap(lambda x, key: model.apply(
       params, x, deterministic=False, method='logits_and_values',
       rngs={'dropout': key}))(batch.inputs, keys)
-  ratio = jnp.exp(_log_prob(logits, batch.action) - batch.log_prob)
-  clipped = jnp.clip(ratio, 1 - config.clip_ratio, 1 + config.clip_ratio)
-  gain = jnp.minimum(ratio * batch.advantage, clipped * batch.advantage)
-  log_probs = jax.nn.log_softmax(logits)
-  spread = -(jnp.exp(log_probs) * log_probs).sum(-1)
-  error = jnp.square(values - batch.target) / 2
+  gain, spread = actor_critic.surrogate(
+      logits, batch.action, batch.log_prob, batch.advantage, config.clip_ratio)
+  error = optax.l2_loss(values, batch.target)
   return (config.value_cost * error - gain - entropy * spread).mean()
-
-
-def _log_prob(logits, action):
-  return jnp.take_along_axis(
-      jax.nn.log_softmax(logits), action[..., None].astype(jnp.int32), -1
-  )[..., 0]
 
 
 def update(
@@ -233,7 +227,8 @@ def update(
       (rows.reshape(number, -1), jax.random.split(dropout_key, number)))
   return (distill.TrainState(params, opt_state, state.step + 1, key),
           {'loss': losses.mean(), 'gradient_norm': norms.mean(),
-           'trial_return': history.reward.sum(1).mean() / config.episodes})
+           'trial_return': (
+               history.reward.sum() / jnp.maximum(history.done.sum(), 1))})
 
 
 def make_epoch(

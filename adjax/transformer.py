@@ -68,6 +68,7 @@ class Config:
     for name in ('dropout', 'attention_dropout', 'input_masking'):
       value = getattr(self, name)
       check(name, value, 0.0 <= value < 1.0, 'from 0 to below 1')
+    config_lib.check_widths('model', 'channels', self.channels)
 
   @property
   def least_length(self) -> int:

@@ -75,7 +75,8 @@ class TaskDistribution:
     train: [N] tasks, the only ones a history is ever made of.
     validation: [N'] tasks, for the curves of every epoch and for all tuning.
     held_out: [N''] tasks, for the final checkpoint only.
-    support: [M] tasks, the whole task law if it is finite, else None.
+    support: [M] tasks, the whole task law if it is finite, or stand-ins that
+      together cover it, or None.
     episode_length: the number of steps after which every episode has ended.
     optimal_return: task -> [], the most an episode can bring, or None.
     optimal_policy: (task, env_state, key) -> action, ties broken uniformly, or

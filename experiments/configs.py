@@ -40,8 +40,10 @@ class Data:
   """The histories that are distilled.
 
   Attributes:
-    histories: source learners on every training task.
-    episodes: episodes of a history, after thinning.
+    histories: source learners on every training task, each of which leaves as
+      many histories as it has actors.
+    episodes: episodes of a history, after thinning; where they may end early,
+      as many steps as so many whole ones.
     every: one episode in so many is kept.
     tail: of these, only the last so many: what is distilled then is the expert
       that the source became (expert distillation). 0 keeps all.
@@ -122,8 +124,12 @@ class Experiment:
   def __post_init__(self):
     if (self.distill is None) == (self.rl2 is None):
       raise ValueError('distill, rl2: exactly one of them must be None')
+    if self.rl2 is not None and self.data is not None:
+      raise ValueError('data: must be None for rl2, which has no histories')
     if self.distill is not None:
       self._check_histories()
+    if isinstance(self.source, thompson.Config):
+      self._check_rewards()
     if self.evaluate.train_tasks > self.tasks.num_train:
       raise ValueError(
           f'evaluate.train_tasks={self.evaluate.train_tasks}: must be at most '
@@ -149,6 +155,16 @@ class Experiment:
           f'distill.length={self.distill.length}: must be at least '
           f'model.window={self.model.least_length}, better 1.5 times that: a '
           'model cannot use a distance that it was never shown')
+
+  def _check_rewards(self):
+    """Thompson sampling has a posterior for one kind of reward."""
+    given = self.source.rewards, self.source.noise
+    right = getattr(self.tasks, 'reward', None), getattr(
+        self.tasks, 'noise', None)
+    if given[0] != right[0] or (given[0] == 'gaussian' and given != right):
+      raise ValueError(
+          f'source.rewards={given[0]!r}, source.noise={given[1]}: must be '
+          f'those of the tasks, reward={right[0]!r}, noise={right[1]}')
 
   @property
   def training(self) -> distill_lib.Config | rl2_lib.Config:

@@ -15,12 +15,13 @@ from experiments import cli
 NAMES = (
     'quick', 'dark_room', 'dark_room_q', 'dark_room_rmax', 'dark_room_noise',
     'dark_room_a2c', 'dark_room_ed', 'dark_room_rl2', 'dark_room_lstm',
-    'dark_room_hard', 'dark_room_hard_rmax', 'dark_room_hard_a2c',
-    'dark_room_hard_ed', 'dark_room_hard_rl2', 'dark_room_hard_lstm',
-    'key_to_door', 'key_to_door_q', 'key_to_door_a2c', 'key_to_door_ed',
-    'key_to_door_rl2', 'key_to_door_lstm', 'bandit', 'bandit_thompson',
-    'bandit_ed', 'bandit_rl2', 'bandit_lstm', 'watermaze', 'watermaze_dqn',
-    'watermaze_ed', 'watermaze_rl2', 'watermaze_lstm', 'cartpole', 'paper',
+    'dark_room_lstm_rl2', 'dark_room_hard', 'dark_room_hard_rmax',
+    'dark_room_hard_a2c', 'dark_room_hard_ed', 'dark_room_hard_rl2',
+    'dark_room_hard_lstm', 'key_to_door', 'key_to_door_q', 'key_to_door_a2c',
+    'key_to_door_ed', 'key_to_door_rl2', 'key_to_door_lstm', 'bandit',
+    'bandit_thompson', 'bandit_ed', 'bandit_rl2', 'bandit_lstm',
+    'bandit_lstm_rl2', 'watermaze', 'watermaze_dqn', 'watermaze_ed',
+    'watermaze_rl2', 'watermaze_lstm', 'gymnax', 'cartpole', 'paper',
     'paper_hard', 'paper_key_to_door', 'paper_watermaze')
 
 _EXPERIMENT = flags.DEFINE_string(

@@ -105,7 +105,7 @@ def test_thinning_and_tail_count_episodes_of_any_length():
   thinned = histories.thin(history, 2)  # Episodes 0, 2, 4 and 0.
   np.testing.assert_array_equal(thinned.obs[..., 0], [[0, 1], [11, 12]])
   tail = histories.tail(history, 1)
-  np.testing.assert_array_equal(tail.obs[..., 0], [[10], [13]])
+  np.testing.assert_array_equal(tail.obs[..., 0], [[10], [16]])
 
 
 def test_pieces_are_contiguous_uniform_and_aligned():

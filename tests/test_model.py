@@ -11,6 +11,7 @@ from adjax import lstm
 from adjax import model as model_lib
 from adjax import transformer
 from adjax.envs import dark_room
+from adjax.envs import watermaze
 
 ENV = dark_room.DarkRoom()
 
@@ -44,6 +45,33 @@ def decode(model, params, inputs):
     return cache, logits
   cache = model.empty_cache()
   return jax.lax.scan(step, cache, inputs)
+
+
+def test_cached_steps_are_the_full_pass_over_frames():
+  """Poses go in, frames are drawn and seen, in steps as in the full pass."""
+  env = watermaze.Watermaze(watermaze.Config(height=18, width=24))
+  model = transformer.Transformer(transformer.Config(
+      layers=1, width=16, heads=2, window=8, feed_forward=16, channels=(4,)),
+      env)
+  rng = np.random.default_rng(0)
+  inputs = model_lib.Inputs(
+      obs=jnp.asarray(rng.uniform(-0.6, 0.6, (20, 6)), jnp.float32),
+      action=jnp.asarray(rng.integers(-1, 8, 20), jnp.int8),
+      reward=jnp.zeros(20), done=jnp.zeros(20, bool))
+  params = jax.tree.map(
+      lambda x: x + 0.3 * jax.random.normal(jax.random.key(1), x.shape),
+      model.init(jax.random.key(0), inputs))
+  full = model.apply(params, inputs)
+  np.testing.assert_allclose(decode(model, params, inputs)[1], full, atol=1e-4)
+  # A hidden platform leaves no trace; a raised one does.
+  hidden, raised = (
+      model.apply(params, inputs._replace(
+          obs=inputs.obs.at[:, 3:].set(jnp.array([0.3, 0.0, up]))))
+      for up in (0.0, 1.0))
+  elsewhere = model.apply(params, inputs._replace(
+      obs=inputs.obs.at[:, 3:].set(jnp.array([-0.3, 0.2, 0.0]))))
+  np.testing.assert_array_equal(hidden, elsewhere)
+  assert np.abs(hidden - raised).max() > 1e-3
 
 
 @pytest.mark.parametrize('kind', ['transformer', 'lstm'])

@@ -76,6 +76,35 @@ def test_advantages_span_episodes_and_end_with_the_trial(state, history):
   np.testing.assert_allclose(np.exp(batch.log_prob), taken, atol=1e-5)
 
 
+def test_what_is_assessed_is_the_policy_that_acted(state, history):
+  """Its own steps, one by one, give each action that same probability."""
+  batch = rl2.assess(CONFIG, MODEL, state.params, history)
+
+  def step(cache, now):
+    logits, cache = MODEL.apply(state.params, now, cache, method='step')
+    return cache, jax.nn.log_softmax(logits)
+
+  stepped = jax.vmap(lambda inputs: jax.lax.scan(
+      step, MODEL.empty_cache(), inputs)[1])(batch.inputs)
+  action = np.asarray(history.action)[..., None].astype(int)
+  taken = np.take_along_axis(np.asarray(stepped), action, -1)[..., 0]
+  np.testing.assert_allclose(batch.log_prob, taken, atol=1e-5)
+
+
+def test_actions_are_taken_as_often_as_they_are_likely(state):
+  """Many first steps: the same input, and the policy's own frequencies."""
+  many = dataclasses.replace(CONFIG, trials=3000, minibatches=1, episodes=1)
+  history = jax.jit(lambda params: rl2.live(
+      many, MODEL, params, TASKS, jax.random.key(7)))(state.params)
+  batch = rl2.assess(many, MODEL, state.params, jax.tree.map(
+      lambda x: x[:, :1], history))
+  first = np.asarray(history.action)[:, 0]
+  share = np.bincount(first, minlength=5) / 3000
+  for action in set(first):
+    likely = np.exp(batch.log_prob[first == action, 0])
+    np.testing.assert_allclose(share[action], likely, atol=0.04)
+
+
 def test_the_loss_is_ppos(state, history):
   batch = rl2.assess(CONFIG, MODEL, state.params, history)
   other = jax.tree.map(

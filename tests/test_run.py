@@ -17,6 +17,8 @@ from adjax import checkpoint
 from adjax import config as config_lib
 from adjax import lstm
 from adjax import model as model_lib
+from adjax.learners import actor_critic
+from adjax.learners import dqn
 from adjax.learners import references
 from experiments import configs
 from experiments import pipeline
@@ -316,6 +318,54 @@ def test_an_environment_without_a_known_optimum_is_reported_as_it_is(tmp_path):
   assert 5 < result['heldout']['return_mean'][0] < 200
 
 
+def test_the_water_maze_is_learned_from_frames_and_drawn(tmp_path):
+  result = pipeline.run(small(
+      'watermaze', 'data.histories=1', 'data.episodes=2', 'distill.epochs=1',
+      'distill.updates_per_epoch=2', 'distill.batch_size=2',
+      'distill.length=60', 'model.layers=1', 'model.width=16',
+      'model.window=40', 'model.channels=4', 'evaluate.episodes=3'),
+      str(tmp_path), Quiet())
+  assert result['heldout']['optimum'] == [1, 1, 1] and result['oracle'] == 1
+  assert result['source']['return_mean'][-1] > result['random']
+  picture = plt.imread(tmp_path / 'visits.png')
+  assert min(picture.shape[:2]) > 200 and picture[..., :3].std() > 0.05
+
+
+def test_the_papers_presets_have_the_papers_values():
+  """Laskin et al. (2022), the tables of appendix."""
+  for name, masking, attention, smoothing in (
+      ('paper', 0.3, 0.5, 0.0), ('paper_hard', 0.5, 0.0, 0.2),
+      ('paper_key_to_door', 0.3, 0.5, 0.0),
+      ('paper_watermaze', 0.3, 0.5, 0.0)):
+    preset = presets.get(name)
+    assert preset == presets.get(name, 'gpu')
+    model, distill = preset.model, preset.distill
+    assert (model.width, model.layers, model.heads, model.feed_forward) == (
+        64, 4, 4, 2048)
+    assert (model.dropout, model.attention_dropout, model.input_masking) == (
+        0.1, attention, masking)
+    assert (distill.b1, distill.b2, distill.learning_rate, distill.clip,
+            distill.weight_decay) == (0.9, 0.99, 3e-4, 1.0, 0.0)
+    assert distill.label_smoothing == smoothing
+    assert distill.batch_size == (16 if name == 'paper_watermaze' else 128)
+  a2c, q = actor_critic.A2C_PAPER, dqn.DQN_PAPER
+  assert (a2c.actors, a2c.trace, a2c.discount, a2c.entropy, a2c.hidden) == (
+      100, 0.95, 0.99, 0.01, (128, 128, 128))
+  assert (q.actors, q.trace, q.discount, q.epsilon, q.length, q.batch_size,
+          q.target_period, q.clip_norm) == (16, 0.75, 0.9, 0.01, 40, 8, 50, 10)
+  for paper in (a2c, q):
+    assert (paper.learning_rate, paper.b1, paper.b2, paper.adam_epsilon) == (
+        1e-4, 0.9, 0.999, 1e-6)
+
+
+def test_rewards_that_thompson_sampling_is_not_for_are_refused():
+  with pytest.raises(ValueError, match=r"source\.rewards='bernoulli'.*those"):
+    config_lib.override(
+        presets.get('bandit_thompson'), ['tasks.reward=gaussian'])
+  config_lib.override(presets.get('bandit_thompson'), [
+      'tasks.reward=gaussian', 'source.rewards=gaussian'])
+
+
 @pytest.mark.parametrize('name, text, message', [
     ('config.json', '', r"config\.json: must be JSON with 'config'"),
     ('config.json', '[1]', r"config\.json: must be JSON with 'config'"),
@@ -349,6 +399,9 @@ def test_a_folder_of_something_else_is_refused(finished, tmp_path):
      'model.width=30: must be a multiple of twice model.heads=4'),
     (['--set=data.episodes=2'],
      'distill.length=300: must be at most 40, the steps of a history as it is'),
+    (['--set=rl2.trials=5'], 'rl2.trials: there is no rl2 in this preset'),
+    (['--set=model.channels=0'],
+     'model.channels=(0,): must be a tuple of widths of at least 1'),
     (['--seeds=0'], 'seeds=0: must be at least 1'),
     (['--workdir=/proc/nowhere'],
      '--workdir=/proc/nowhere: must be a folder that can be written'),

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PROGRAM = '''
 import json, sys
 import jax, jax.numpy as jnp, numpy as np
-from adjax import distill, histories, sharding, transformer
+from adjax import distill, histories, rl2, sharding, transformer
 from adjax.envs import dark_room
 from adjax.learners import tabular_q
 
@@ -41,6 +41,12 @@ states = sharding.replicate(jax.vmap(
         jax.random.split(jax.random.key(1), 1)), mesh)
 odd = sharding.replicate(odd, mesh)
 _, measured = distill.make_epoch(config, net, evaluation, mesh)(states, odd)
+online = rl2.Config(epochs=1, updates_per_epoch=3, trials=16, minibatches=2,
+                    episodes=2)
+states = sharding.replicate(jax.vmap(
+    lambda key: rl2.init(online, net, tasks, key))(
+        jax.random.split(jax.random.key(3), 1)), mesh)
+_, lived = rl2.make_epoch(online, net, tasks, evaluation, mesh)(states)
 json.dump({
     'odd': [np.asarray(x).tolist() for x in odd],
     'even': [np.asarray(x).tolist() for x in even],
@@ -48,6 +54,7 @@ json.dump({
     'split': not even.action.is_fully_replicated,
     'collectives': [word for word in ('all-reduce', 'all-gather', 'all-to-all',
                                       'collective-permute') if word in program],
+    'online': lived['loss'][0].tolist(),
     'losses': measured['loss'][0].tolist(),
     'returns': np.asarray(measured['returns']['validation']).tolist(),
 }, sys.stdout)
@@ -68,6 +75,10 @@ def found():
 @pytest.mark.parametrize('name', ['odd', 'even'])
 def test_histories_are_the_same_bit_for_bit(found, name):
   assert found[1][name] == found[4][name]
+
+
+def test_trials_lived_on_four_devices_teach_the_same(found):
+  assert found[4]['online'] == pytest.approx(found[1]['online'], abs=1e-5)
 
 
 def test_learners_are_spread_without_a_word_between_devices(found):

@@ -41,6 +41,24 @@ def act(
   return Place(env_state, obs), transition
 
 
+def begin_all(
+    env: Any, task: types.Task, key: chex.PRNGKey, copies: int
+) -> Place:
+  """The first places [K] of so many copies."""
+  return jax.vmap(lambda key: begin(env, task, key))(
+      jax.random.split(key, copies))
+
+
+def act_all(
+    env: Any, task: types.Task, places: Place, action: chex.Array,
+    key: chex.PRNGKey,
+) -> tuple[Place, types.Transition]:
+  """One step of every copy: places [K] and actions [K] to Transition [K]."""
+  return jax.vmap(
+      lambda place, action, key: act(env, task, place, action, key))(
+          places, action, jax.random.split(key, action.shape[0]))
+
+
 def single(transition: types.Transition) -> types.Transition:
   """One step of one copy as Transition [n=1, K=1]."""
   return jax.tree.map(lambda x: x[None, None], transition)

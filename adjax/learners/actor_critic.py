@@ -89,19 +89,18 @@ class Config:
     check('minibatches', self.minibatches, steps % self.minibatches == 0,
           f'a divisor of source.rollout * source.actors={steps}')
     for name in ('hidden', 'channels'):
-      value = getattr(self, name)
-      check(name, value, isinstance(value, tuple) and all(
-          isinstance(width, int) and width >= 1 for width in value),
-            'a tuple of widths of at least 1')
+      config_lib.check_widths('source', name, getattr(self, name))
 
 
 A2C = Config()
 PPO = Config(rollout=20, epochs=4, minibatches=4)
 # The source of Laskin et al. (2022) in the dark rooms, where they say; the
 # length of a rollout, the value's weight and the clipped norm they do not. Its
-# actors wait for each other here, those of A3C did not.
+# actors wait for each other here; those of A3C did not, and updated by
+# themselves. Two goals of Dark Room, 400 episodes: with rollouts of 20 it ended
+# at .71 and .76 of the optimum, with rollouts of 5 at 1.0.
 A2C_PAPER = Config(
-    actors=100, rollout=20, discount=0.99, trace=0.95, entropy=0.01,
+    actors=100, rollout=5, discount=0.99, trace=0.95, entropy=0.01,
     learning_rate=1e-4, b1=0.9, b2=0.999, adam_epsilon=1e-6,
     hidden=(128, 128, 128))
 
@@ -208,6 +207,21 @@ def log_prob(log_probs: chex.Array, action: chex.Array) -> chex.Array:
   return jnp.take_along_axis(log_probs, action[..., None], -1).squeeze(-1)
 
 
+def surrogate(
+    logits: chex.Array, action: chex.Array, old_log_prob: chex.Array,
+    advantage: chex.Array, clip_ratio: float,
+) -> tuple[chex.Array, chex.Array]:
+  """PPO's clipped surrogate [...] and the entropy [...] of policies [..., A].
+
+  Where the policy is still the one that acted, its gradient is A2C's.
+  """
+  log_probs = jax.nn.log_softmax(logits)
+  ratio = jnp.exp(log_prob(log_probs, action) - old_log_prob)
+  clipped = jnp.clip(ratio, 1 - clip_ratio, 1 + clip_ratio)
+  gain = jnp.minimum(ratio * advantage, clipped * advantage)
+  return gain, -(jnp.exp(log_probs) * log_probs).sum(-1)
+
+
 def objective(
     config: Config, logits: chex.Array, value: chex.Array, step: Step,
     advantage: chex.Array, target: chex.Array,
@@ -225,11 +239,8 @@ def objective(
   chex.assert_rank([logits, value, advantage, target], [2, 1, 1, 1])
   if config.normalise_advantages:
     advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-  log_probs = jax.nn.log_softmax(logits)
-  ratio = jnp.exp(log_prob(log_probs, step.seen.action) - step.log_prob)
-  clipped = jnp.clip(ratio, 1 - config.clip_ratio, 1 + config.clip_ratio)
-  gain = jnp.minimum(ratio * advantage, clipped * advantage)
-  entropy = -(jnp.exp(log_probs) * log_probs).sum(-1)
+  gain, entropy = surrogate(
+      logits, step.seen.action, step.log_prob, advantage, config.clip_ratio)
   error = optax.l2_loss(value, target)
   return (config.value_cost * error - gain - config.entropy * entropy).mean()
 
@@ -245,8 +256,7 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
 
   def init(task, key):
     place_key, params_key = jax.random.split(key)
-    places = jax.vmap(lambda key: acting.begin(env, task, key))(
-        jax.random.split(place_key, config.actors))
+    places = acting.begin_all(env, task, place_key, config.actors)
     rewards = jnp.zeros(config.actors, jnp.int32)
     params = network.init(params_key, places.obs, rewards)
     return State(places, rewards, params, optimizer.init(params))
@@ -257,9 +267,7 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
     action_key, env_key = jax.random.split(key)
     action, log_prob = choose(
         network.apply(params, places.obs, rewards)[0], action_key)
-    places, seen = jax.vmap(
-        lambda place, action, key: acting.act(env, task, place, action, key))(
-            places, action, jax.random.split(env_key, config.actors))
+    places, seen = acting.act_all(env, task, places, action, env_key)
     after = jnp.minimum(rewards + (seen.reward > 0), config.count_rewards)
     step = Step(seen, rewards, after, log_prob)
     return (places, jnp.where(seen.done, 0, after)), step

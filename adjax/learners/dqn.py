@@ -95,10 +95,7 @@ class Config:
                  'length', 'updates', 'target_period'):
       check(name, getattr(self, name), getattr(self, name) >= 1, 'at least 1')
     for name in ('hidden', 'channels'):
-      value = getattr(self, name)
-      check(name, value, isinstance(value, tuple) and all(
-          isinstance(width, int) and width >= 1 for width in value),
-            'a tuple of widths of at least 1')
+      config_lib.check_widths('source', name, getattr(self, name))
     check('replay', self.replay,
           self.replay % self.rollout == 0 and self.replay >= self.length,
           f'a multiple of source.rollout={self.rollout}, and at least '
@@ -285,8 +282,7 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
 
   def init(task, key):
     place_key, params_key = jax.random.split(key)
-    places = jax.vmap(lambda key: acting.begin(env, task, key))(
-        jax.random.split(place_key, config.actors))
+    places = acting.begin_all(env, task, place_key, config.actors)
     actors = Actors(
         places, jnp.zeros(config.actors, count_dtype), jnp.int32(0))
     params = network.init(params_key, places.obs, actors.rewards)
@@ -306,9 +302,8 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
     values = network.apply(params, actors.places.obs, actors.rewards)
     action = jax.vmap(acting.epsilon_greedy, (0, None, 0))(
         values, epsilon, jax.random.split(action_key, config.actors))
-    places, seen = jax.vmap(
-        lambda place, action, key: acting.act(env, task, place, action, key))(
-            actors.places, action, jax.random.split(env_key, config.actors))
+    places, seen = acting.act_all(
+        env, task, actors.places, action, env_key)
     rewards = jnp.where(
         seen.done, count_dtype(0), count(actors.rewards, seen.reward))
     return Actors(places, rewards, actors.time + 1), Step(seen, actors.rewards)
