@@ -82,7 +82,7 @@ _DARK_ROOM_RMAX = _replace(
     source=rmax.Config(optimism=5.0, sweeps=8),
     data=Data(histories=128, episodes=20, every=2),
     model=transformer.Config(window=260),
-    distill=_replace(_QUICK.distill, length=400),
+    distill=_replace(_QUICK.distill, epochs=10, length=400),
     evaluate=Evaluate(episodes=100))
 
 _DARK_ROOM_NOISE = _replace(

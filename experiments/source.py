@@ -4,7 +4,8 @@
 
 Prints the mean return by episode, as a share of the optimum on the same tasks,
 of a preset's source (as it is, before thinning) and of the references. Of a
-source of several actors it is the mean over them, by their own episodes.
+source of several actors it is the mean over them, by their own episodes. Last,
+the worst task's share of its own optimum at the end.
 """
 
 from absl import app
@@ -39,10 +40,11 @@ def main():
       presets.get(_EXPERIMENT.value, _SIZE.value), _SET.value)
   tasks = configs.make_tasks(experiment.tasks)
   some = getattr(tasks, _TASKS.value)
-  optimum = report.optimum(tasks, some).mean()
+  optimum = report.optimum(tasks, some)
   edges = [n for n in (1, 2, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 2000)
            if n < _EPISODES.value] + [_EPISODES.value]
-  print(f'{"up to episode":24}' + ''.join(f'{n:7}' for n in edges))
+  print(f'{"up to episode":28}' + ''.join(f'{n:7}' for n in edges)
+        + '  worst task')
   learners = [(f'source of {experiment.name}',
                configs.make_source(experiment.source, tasks)),
               ('random', references.random(tasks))]
@@ -52,11 +54,13 @@ def main():
     history = histories.generate(
         learner, some, jax.random.key(experiment.seed), _RUNS.value,
         _EPISODES.value * tasks.episode_length)
-    curve = np.nanmean(metrics.learning_curves(
-        history.reward, history.done, _EPISODES.value), (0, 1)) / optimum
+    by_task = np.nanmean(metrics.learning_curves(
+        history.reward, history.done, _EPISODES.value), 1)  # [N, E].
     # The mean of the last tenth before each of these episodes.
-    shares = [curve[n - max(1, n // 10):n].mean() for n in edges]
-    print(f'{name:24}' + ''.join(f'{share:7.3f}' for share in shares))
+    recent = [by_task[:, n - max(1, n // 10):n].mean(1) for n in edges]
+    shares = [x.mean() / optimum.mean() for x in recent]
+    print(f'{name:28}' + ''.join(f'{share:7.3f}' for share in shares)
+          + f'{(recent[-1] / optimum).min():12.3f}')
 
 
 if __name__ == '__main__':
