@@ -82,7 +82,7 @@ _DARK_ROOM_RMAX = _replace(
     source=rmax.Config(optimism=5.0, sweeps=8),
     data=Data(histories=128, episodes=20, every=2),
     model=transformer.Config(window=260),
-    distill=_replace(_QUICK.distill, epochs=10, length=400),
+    distill=_replace(_QUICK.distill, length=400),
     evaluate=Evaluate(episodes=100))
 
 _DARK_ROOM_NOISE = _replace(
@@ -106,8 +106,8 @@ _DARK_ROOM_HARD = _replace(
 _DARK_ROOM_HARD_RMAX = _replace(
     _DARK_ROOM_HARD, name='dark_room_hard_rmax',
     source=rmax.Config(optimism=0.2, count_rewards=1),
-    data=Data(histories=64, episodes=40, every=4),
-    distill=_replace(_DARK_ROOM_HARD.distill, epochs=3),
+    data=Data(histories=8, episodes=40, every=4),
+    distill=_replace(_DARK_ROOM_HARD.distill, epochs=2),
     evaluate=_replace(_DARK_ROOM_HARD.evaluate, reference_runs=4))
 
 _DARK_ROOM_HARD_A2C = _replace(
