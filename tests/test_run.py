@@ -248,9 +248,10 @@ def small(name, *assignments):
 
 def test_rl2_runs_and_is_taken_up_like_distillation(tmp_path):
   experiment = small(
-      'dark_room_rl2', 'model.layers=1', 'model.width=16', 'model.window=40',
+      'dark_room_rl2', 'tasks.size=5', 'model.layers=1', 'model.width=16', 'model.window=40',
       'rl2.epochs=2', 'rl2.updates_per_epoch=2', 'rl2.trials=4',
       'rl2.minibatches=2', 'rl2.episodes=2', 'evaluate.episodes=3')
+  experiment = dataclasses.replace(experiment, source=None)
   pipeline.run(experiment, str(tmp_path / 'whole'), Quiet())
   with pytest.raises(KeyboardInterrupt):
     pipeline.run(experiment, str(tmp_path / 'cut'), Quiet(stop_after=1))
@@ -258,7 +259,7 @@ def test_rl2_runs_and_is_taken_up_like_distillation(tmp_path):
   assert timeless(tmp_path / 'cut') == timeless(tmp_path / 'whole')
   lines, result = read(tmp_path / 'whole')
   assert lines[-1]['trial_return'] >= 0
-  assert result['updates'] == 4
+  assert result['updates'] == 4 and 'source' not in result
   assert result['transitions_trained'] == 4 * 4 * 2 * 20
 
 
