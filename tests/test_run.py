@@ -248,9 +248,10 @@ def small(name, *assignments):
 
 def test_rl2_runs_and_is_taken_up_like_distillation(tmp_path):
   experiment = small(
-      'dark_room_rl2', 'tasks.size=5', 'model.layers=1', 'model.width=16', 'model.window=40',
-      'rl2.epochs=2', 'rl2.updates_per_epoch=2', 'rl2.trials=4',
-      'rl2.minibatches=2', 'rl2.episodes=2', 'evaluate.episodes=3')
+      'dark_room_rl2', 'tasks.size=5', 'model.layers=1', 'model.width=16',
+      'model.window=40', 'rl2.epochs=2', 'rl2.updates_per_epoch=2',
+      'rl2.trials=4', 'rl2.minibatches=2', 'rl2.episodes=2',
+      'evaluate.episodes=3')
   experiment = dataclasses.replace(experiment, source=None)
   pipeline.run(experiment, str(tmp_path / 'whole'), Quiet())
   with pytest.raises(KeyboardInterrupt):
