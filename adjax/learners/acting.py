@@ -82,6 +82,34 @@ def policy(
   return types.Learner(init, step)
 
 
+class Arms(NamedTuple):
+  """place; pulls [A] of each arm and what they paid, total [A]; float32."""
+  place: Place
+  pulls: chex.Array
+  total: chex.Array
+
+
+def bandit(env: Any, choose: Callable[..., chex.Array]) -> types.Learner:
+  """A learner that counts what arms paid: choose(pulls, total, key) -> action.
+
+  It looks at no observation, so it is for environments whose episodes are one
+  step.
+  """
+  arms = num_actions(env)
+
+  def init(task, key):
+    return Arms(begin(env, task, key), jnp.zeros(arms), jnp.zeros(arms))
+
+  def step(task, state, key):
+    action_key, env_key = jax.random.split(key)
+    action = choose(state.pulls, state.total, action_key)
+    place, seen = act(env, task, state.place, action, env_key)
+    return Arms(place, state.pulls.at[action].add(1.0),
+                state.total.at[action].add(seen.reward)), single(seen)
+
+  return types.Learner(init, step)
+
+
 def view(env: Any) -> Callable[[chex.Array], chex.Array]:
   """obs [*O] -> what the agent sees of it; the observation itself for most."""
   return getattr(env, 'view', lambda obs: obs)

@@ -8,7 +8,6 @@ that arms have laws in common.
 
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import chex
 import jax
@@ -44,35 +43,16 @@ class Config:
       check(name, getattr(self, name), getattr(self, name) > 0, 'above 0')
 
 
-class State(NamedTuple):
-  """place; pulls [A] of each arm and what they paid, total [A]; float32."""
-  place: acting.Place
-  pulls: chex.Array
-  total: chex.Array
-
-
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """Thompson sampling on the arms of a bandit."""
-  env = tasks.env
-  arms = acting.num_actions(env)
 
-  def init(task, key):
-    return State(acting.begin(env, task, key), jnp.zeros(arms),
-                 jnp.zeros(arms))
-
-  def step(task, state, key):
-    draw_key, env_key = jax.random.split(key)
-    first, second = posterior(config, state.pulls, state.total)
+  def choose(pulls, total, key):
+    first, second = posterior(config, pulls, total)
     if config.rewards == 'bernoulli':
-      draws = beta(draw_key, first, second)
-    else:
-      draws = first + second * jax.random.normal(draw_key, (arms,))
-    action = jnp.argmax(draws)
-    place, seen = acting.act(env, task, state.place, action, env_key)
-    return State(place, state.pulls.at[action].add(1.0),
-                 state.total.at[action].add(seen.reward)), acting.single(seen)
+      return jnp.argmax(beta(key, first, second))
+    return jnp.argmax(first + second * jax.random.normal(key, pulls.shape))
 
-  return types.Learner(init, step)
+  return acting.bandit(tasks.env, choose)
 
 
 def posterior(

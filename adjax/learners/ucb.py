@@ -11,10 +11,8 @@ paid on average. Ties are broken uniformly, the first pulls included.
 
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import chex
-import jax
 import jax.numpy as jnp
 
 from adjax import config as config_lib
@@ -38,31 +36,11 @@ class Config:
     check('exploration', self.exploration, self.exploration >= 0, 'at least 0')
 
 
-class State(NamedTuple):
-  """place; pulls [A] of each arm and what they paid, total [A]; float32."""
-  place: acting.Place
-  pulls: chex.Array
-  total: chex.Array
-
-
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """UCB1 on the arms of a bandit."""
-  env = tasks.env
-  arms = acting.num_actions(env)
-
-  def init(task, key):
-    return State(acting.begin(env, task, key), jnp.zeros(arms),
-                 jnp.zeros(arms))
-
-  def step(task, state, key):
-    action_key, env_key = jax.random.split(key)
-    action = acting.epsilon_greedy(
-        indices(config, state.pulls, state.total), 0.0, action_key)
-    place, seen = acting.act(env, task, state.place, action, env_key)
-    return State(place, state.pulls.at[action].add(1.0),
-                 state.total.at[action].add(seen.reward)), acting.single(seen)
-
-  return types.Learner(init, step)
+  return acting.bandit(
+      tasks.env, lambda pulls, total, key: acting.epsilon_greedy(
+          indices(config, pulls, total), 0.0, key))
 
 
 def indices(
