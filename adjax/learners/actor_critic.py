@@ -144,9 +144,7 @@ class Network(nn.Module):
       self, obs: chex.Array, rewards: chex.Array
   ) -> tuple[chex.Array, chex.Array]:
     x = networks.Observe(self.env, self.config.channels)(obs)
-    if self.config.count_rewards:
-      told = jax.nn.one_hot(rewards, self.config.count_rewards + 1)
-      x = jnp.concatenate([x, told], -1)
+    x = networks.with_rewards(x, rewards, self.config.count_rewards)
     logits, value = x, x
     for width in self.config.hidden:
       logits = nn.relu(nn.Dense(width)(logits))

@@ -179,9 +179,7 @@ class Network(nn.Module):
   @nn.compact
   def __call__(self, obs: chex.Array, rewards: chex.Array) -> chex.Array:
     x = networks.Observe(self.env, self.config.channels)(obs)
-    if self.config.count_rewards:
-      told = jax.nn.one_hot(rewards, self.config.count_rewards + 1)
-      x = jnp.concatenate([x, told], -1)
+    x = networks.with_rewards(x, rewards, self.config.count_rewards)
     for width in self.config.hidden:
       x = nn.relu(nn.Dense(width)(x))
     return nn.Dense(

@@ -61,6 +61,16 @@ class Observe(nn.Module):
     return x
 
 
+def with_rewards(
+    features: chex.Array, rewards: chex.Array, count: int
+) -> chex.Array:
+  """Features [..., F] beside how many rewards [...] there were, up to count."""
+  if not count:
+    return features
+  told = jax.nn.one_hot(rewards, count + 1)
+  return jnp.concatenate([features, told], -1)
+
+
 class Convolution(nn.Module):
   """3x3, stride 2, images [B, height, width, depth], as one matrix product.
 
