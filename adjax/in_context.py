@@ -55,23 +55,28 @@ def in_context(
         place.obs, action, jnp.float32(0), jnp.bool_(False))
     return State(place, inputs, model.empty_cache())
 
-  def step(task, state, key):
+  def draw(key, calls):
     action_key, env_key = jax.random.split(key)
+    noise = jax.random.gumbel(action_key, (calls, acting.num_actions(env)))
+    return noise, jax.random.split(env_key, calls)
+
+  def step(task, state, chance):
+    noise, env_key = chance
     logits, cache = model.apply(
         params, state.inputs, state.cache, method='step')
-    action = choose(logits, temperature, action_key)
+    action = choose(logits, temperature, noise)
     place, seen = acting.act(env, task, state.place, action, env_key)
     inputs = model_lib.Inputs(
         place.obs, seen.action, seen.reward, seen.done)
     return State(place, inputs, cache), acting.single(seen)
 
-  return types.Learner(init, step)
+  return types.Learner(init, step, draw=draw)
 
 
 def choose(
-    logits: chex.Array, temperature: float, key: chex.PRNGKey
+    logits: chex.Array, temperature: float, noise: chex.Array
 ) -> chex.Array:
-  """An action from logits [A]."""
+  """An action from logits [A], drawn by Gumbel noise [A]."""
   if temperature == 0.0:
     return jnp.argmax(logits, -1)
-  return jax.random.categorical(key, logits / temperature)
+  return jnp.argmax(logits / temperature + noise, -1)

@@ -93,6 +93,11 @@ class Config:
   def updates(self) -> int:
     return self.epochs * self.updates_per_epoch
 
+  @property
+  def batch_size(self) -> int:
+    """B, trials of one gradient step."""
+    return self.trials // self.minibatches
+
 
 class Batch(NamedTuple):
   """Trials [N, T] and what was thought of them when they were lived.
@@ -113,11 +118,10 @@ class Batch(NamedTuple):
 
 def check_devices(config: Config, mesh: Any) -> None:
   """Raises a ValueError if minibatches do not divide over the devices."""
-  size = config.trials // config.minibatches
-  if mesh is not None and size % mesh.size:
+  if mesh is not None and config.batch_size % mesh.size:
     raise ValueError(
-        f'rl2.trials / rl2.minibatches={size}: must be a multiple of the '
-        f'{mesh.size} devices')
+        f'rl2.trials / rl2.minibatches={config.batch_size}: must be a multiple '
+        f'of the {mesh.size} devices')
 
 
 def optimizer(config: Config) -> optax.GradientTransformation:

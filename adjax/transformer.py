@@ -8,6 +8,7 @@ callers vmap them.
 
 import dataclasses
 import functools
+from typing import Any
 from typing import NamedTuple
 
 import chex
@@ -27,9 +28,13 @@ class Cache(NamedTuple):
     layers: a tuple over layers of (keys, values), each [H, W, D / H]; step t is
       in slot t % W, its key rotated by position t.
     time: [], how many steps were taken.
+    turn: [2, 1, D / 2H], the rotation of the next step's queries and keys; made
+      a step ahead, since a compiler fuses what is made in place into all its
+      uses, where cosines cost more than attention.
   """
   layers: tuple[tuple[chex.Array, chex.Array], ...]
   time: chex.Array
+  turn: chex.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,12 +97,12 @@ class Block(nn.Module):
     self.down = nn.Dense(width, kernel_init=small)
     self.dropout = nn.Dropout(self.config.dropout)
 
-  def heads(self, x: chex.Array, time: chex.Array) -> tuple[chex.Array, ...]:
+  def heads(self, x: chex.Array, turn: chex.Array) -> tuple[chex.Array, ...]:
     """Queries, keys (both rotated) and values [H, L, D/H] of tokens [L, D]."""
     qkv = self.qkv(self.attention_norm(x))
-    qkv = qkv.reshape(x.shape[0], 3, self.config.heads, -1)
-    q, k, v = jnp.transpose(qkv, (1, 2, 0, 3))
-    return rotate(q, time), rotate(k, time), v
+    qkv = qkv.reshape(x.shape[0], 3 * self.config.heads, -1)
+    q, k, v = jnp.split(jnp.swapaxes(qkv, 0, 1), 3)
+    return rotate(q, turn), rotate(k, turn), v
 
   def mix(
       self, x: chex.Array, attended: chex.Array, deterministic: bool
@@ -118,9 +123,9 @@ class Transformer(model.SequenceModel):
 
   def features(self, inputs: model.Inputs, deterministic: bool) -> chex.Array:
     x = self.embedding(inputs, deterministic)
-    time = jnp.arange(x.shape[0])
+    turn = self.turn(np.arange(x.shape[0]), np)
     for block in self.blocks:
-      q, k, v = block.heads(x, time)
+      q, k, v = block.heads(x, turn)
       rate = 0.0 if deterministic else self.config.attention_dropout
       key = self.make_rng('dropout') if rate else None
       x = block.mix(
@@ -136,30 +141,36 @@ class Transformer(model.SequenceModel):
     filled = jnp.arange(window) <= cache.time
     layers = []
     for block, (keys, values) in zip(self.blocks, cache.layers):
-      q, k, v = block.heads(x, cache.time[None])
+      q, k, v = block.heads(x, cache.turn)
       keys = jax.lax.dynamic_update_slice(keys, k, (0, slot, 0))
       values = jax.lax.dynamic_update_slice(values, v, (0, slot, 0))
       scores = jnp.where(filled, _scores(q, keys), -jnp.inf)
       attended = jnp.einsum('hqk,hkd->hqd', jax.nn.softmax(scores), values)
       x = block.mix(x, attended, True)
       layers.append((keys, values))
-    return x, Cache(tuple(layers), cache.time + 1)
+    time = cache.time + 1
+    return x, Cache(tuple(layers), time, self.turn(time[None]))
 
   def empty_cache(self) -> Cache:
     config = self.config
     shape = config.heads, config.window, config.width // config.heads
     return Cache(
         tuple((jnp.zeros(shape), jnp.zeros(shape))
-              for _ in range(config.layers)), jnp.int32(0))
+              for _ in range(config.layers)),
+        jnp.int32(0), jnp.asarray(self.turn(np.zeros(1), np)))
+
+  def turn(self, time: chex.Array, numpy: Any = jnp) -> chex.Array:
+    """Cosines and sines [2, L, D/2H] of the rotation at times [L]."""
+    half = self.config.width // self.config.heads // 2
+    frequency = np.float32(10_000.0 ** (-np.arange(half) / half))
+    angle = time[:, None].astype(np.float32) * frequency
+    return numpy.stack([numpy.cos(angle), numpy.sin(angle)])
 
 
-def rotate(x: chex.Array, time: chex.Array) -> chex.Array:
-  """Rotary positions (Su et al. 2021) on [H, L, D/H] at times [L]."""
-  half = x.shape[-1] // 2
-  frequency = 10_000.0 ** (-jnp.arange(half) / half)
-  angle = time[:, None].astype(jnp.float32) * frequency
-  cos, sin = jnp.cos(angle), jnp.sin(angle)
-  a, b = x[..., :half], x[..., half:]
+def rotate(x: chex.Array, turn: chex.Array) -> chex.Array:
+  """Rotary positions (Su et al. 2021) on [H, L, D/H], by [2, L, D/2H]."""
+  cos, sin = turn
+  a, b = jnp.split(x, 2, -1)
   return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
 
 

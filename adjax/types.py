@@ -57,13 +57,17 @@ class Learner(NamedTuple):
 
   Attributes:
     init: (task, key) -> state, before any experience.
-    step: (task, state, key) -> (state, Transition [n, K]). Acts n steps in each
-      of its K copies of the environment, then learns once.
+    step: (task, state, chance) -> (state, Transition [n, K]). Acts n steps in
+      each of its K copies of the environment, then learns once. All that is
+      random follows from chance, which draw made.
     stride: n.
+    draw: (key, calls) -> chance [calls] of so many calls of step; keys by
+      default. Many random numbers at once cost far less than one by one.
   """
   init: Callable[[Task, chex.PRNGKey], Any]
-  step: Callable[[Task, Any, chex.PRNGKey], tuple[Any, Transition]]
+  step: Callable[[Task, Any, Any], tuple[Any, Transition]]
   stride: int = 1
+  draw: Callable[[chex.PRNGKey, int], Any] = jax.random.split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +114,11 @@ def num_tasks(tasks: Task) -> int:
   return jax.tree.leaves(tasks)[0].shape[0]
 
 
+# Calls of step for which unroll draws at once. Many enough to be cheap, few
+# enough to stay in a cache for thousands of learners.
+BLOCK = 50
+
+
 def unroll(
     learner: Learner, task: Task, key: chex.PRNGKey, num_steps: int
 ) -> History:
@@ -127,21 +136,25 @@ def unroll(
   Returns:
     History [K, T].
   """
-  chunks = -(-num_steps // learner.stride)
+  calls = -(-num_steps // learner.stride)
+  size = min(calls, BLOCK)
   init_key, step_key = jax.random.split(key)
 
-  def chunk(state, index):
-    state, transition = learner.step(
-        task, state, jax.random.fold_in(step_key, index))
+  def call(state, chance):
+    state, transition = learner.step(task, state, chance)
     return state, History(transition.obs, transition.action,
                           transition.reward, transition.done)
 
-  _, history = jax.lax.scan(
-      chunk, learner.init(task, init_key),
-      jnp.arange(chunks))
+  def block(state, index):
+    chances = learner.draw(jax.random.fold_in(step_key, index), BLOCK)
+    return jax.lax.scan(
+        call, state, jax.tree.map(lambda x: x[:size], chances))
 
-  def lay(x):  # [T/n, n, K, ...] -> [K, T, ...].
-    steps = x.reshape(chunks * learner.stride, *x.shape[2:])[:num_steps]
+  _, history = jax.lax.scan(
+      block, learner.init(task, init_key), jnp.arange(-(-calls // size)))
+
+  def lay(x):  # [blocks, size, n, K, ...] -> [K, T, ...].
+    steps = x.reshape(-1, *x.shape[3:])[:num_steps]
     return jnp.moveaxis(steps, 1, 0)
 
   return jax.tree.map(lay, history)

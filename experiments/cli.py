@@ -3,9 +3,21 @@
 from collections.abc import Callable
 from collections.abc import Sequence
 import functools
+import hashlib
+import os
+import platform
 import sys
 
+from absl import flags
 from absl import logging
+
+_CACHE = flags.DEFINE_string(
+    'compilation_cache', os.path.join('~', '.cache', 'adjax'),
+    'Where compiled programs are kept for the next start; "" for nowhere. '
+    'JAX_COMPILATION_CACHE_DIR, if set, is used instead.')
+_CORES = flags.DEFINE_integer(
+    'cpu_devices', None, 'On a machine without accelerator, as how many '
+    'devices its cores are used. Default: one each, up to 8.', 1)
 
 
 def main(body: Callable[[], None]) -> Callable[[Sequence[str]], int]:
@@ -25,6 +37,7 @@ def main(body: Callable[[], None]) -> Callable[[Sequence[str]], int]:
       if len(argv) > 1:
         raise ValueError(f'unexpected argument {argv[1]!r}; fields are set '
                          'with --set name=value')
+      prepare()
       body()
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
       print(f'error: {error}', file=sys.stderr)
@@ -32,3 +45,37 @@ def main(body: Callable[[], None]) -> Callable[[Sequence[str]], int]:
     return 0
 
   return wrapped
+
+
+def prepare() -> None:
+  """Sets jax up; before anything else, since importing gymnax starts it."""
+  import jax
+  if 'xla_force_host_platform_device_count' not in os.environ.get(
+      'XLA_FLAGS', ''):
+    jax.config.update('jax_num_cpu_devices', _CORES.value or cpu_devices())
+  if jax.config.jax_compilation_cache_dir is None and _CACHE.value:
+    jax.config.update('jax_compilation_cache_dir', os.path.join(
+        os.path.expanduser(_CACHE.value), processor()))
+    # The many small programs of a start are worth keeping, too.
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+    jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+
+
+def cpu_devices() -> int:
+  """One for each core, as a power of two up to 8, so that batches divide.
+
+  Small steps, as learners and decoding take them, fill one core at best; two
+  devices on two cores take them 1.5 to 2 times as fast.
+  """
+  cores = os.cpu_count() or 1
+  return 2 ** min(3, cores.bit_length() - 1)
+
+
+def processor() -> str:
+  """A name for what compiled programs may rely on of this processor."""
+  try:
+    with open('/proc/cpuinfo', encoding='utf-8') as file:
+      said = next(line for line in file if line.startswith(('flags', 'Feat')))
+  except (OSError, StopIteration):
+    said = platform.processor() + platform.machine()
+  return hashlib.sha256(said.encode()).hexdigest()[:8]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import functools
+import math
 import os
 import time
 from typing import Any
@@ -95,7 +96,7 @@ def run(
   """
   progress = progress or progress_lib.Progress(experiment.training.epochs)
   clock = Clock()
-  mesh = sharding.mesh() if jax.device_count() > 1 else None
+  mesh = make_mesh(experiment.training.batch_size)
   check = distill.check_devices if experiment.distill else rl2.check_devices
   check(experiment.training, mesh)
   tasks = configs.make_tasks(experiment.tasks)
@@ -144,6 +145,14 @@ def run(
   workdir_lib.write_json(os.path.join(workdir, 'result.json'), result)
   progress.say(report.summary(result, workdir))
   return result
+
+
+def make_mesh(batch_size: int) -> Any:
+  """All devices, None for a single one; of cores, as many as divide a batch."""
+  count = jax.device_count()
+  if jax.default_backend() == 'cpu':
+    count = math.gcd(count, batch_size)
+  return sharding.mesh(count) if count > 1 else None
 
 
 def make_training(
@@ -199,8 +208,8 @@ def init_states(
     experiment: configs.Experiment, training: Training, key: chex.PRNGKey
 ) -> distill.TrainState:
   """A fresh state for each training seed [seeds]."""
-  return jax.vmap(
-      lambda seed: training.init(jax.random.fold_in(key, seed)))(
+  return jax.jit(jax.vmap(
+      lambda seed: training.init(jax.random.fold_in(key, seed))))(
           jnp.arange(experiment.seeds))
 
 
@@ -259,12 +268,11 @@ def held_out(
 
   def live(args):
     params, seed = args
-    return {name: distill.evaluate(
-        tasks.env, model, params, some, jax.random.fold_in(key, seed),
-        evaluate.held_out_runs, evaluate.episodes * tasks.episode_length,
-        evaluate.temperature, mesh)
-            for name, some in
-            ({'held_out': tasks.held_out} | dict(tasks.shifted)).items()}
+    return distill.evaluate_sets(
+        tasks.env, model, params,
+        {'held_out': tasks.held_out} | dict(tasks.shifted),
+        jax.random.fold_in(key, seed), evaluate.held_out_runs,
+        evaluate.episodes * tasks.episode_length, evaluate.temperature, mesh)
 
   args = states.params, jnp.arange(experiment.seeds)
   program = clock.compile(sharding.over_seeds(live), args)

@@ -39,12 +39,12 @@ def lives(learner_config):
 
 def one_life(learner, task, steps):
   """Transitions [T] of one life and the learner's states before each."""
-  def step(state, key):
-    new, seen = learner.step(task, state, key)
+  def step(state, chance):
+    new, seen = learner.step(task, state, chance)
     return new, (jax.tree.map(lambda x: x[0, 0], seen), state)
   _, found = jax.lax.scan(
       step, learner.init(task, jax.random.key(0)),
-      jax.random.split(jax.random.key(1), steps))
+      learner.draw(jax.random.key(1), steps))
   return jax.tree.map(np.asarray, found)
 
 
@@ -271,8 +271,9 @@ def test_a_gaussian_posterior_is_updated_by_bayes_rule():
 
 def test_draws_follow_the_beta_law():
   parameters = np.array([(1, 1), (2, 1), (1, 7), (5, 3), (40, 60)], np.float32)
-  draws = np.asarray(jax.jit(thompson.beta)(
-      jax.random.key(0), *np.repeat(parameters.T[:, None], 40_000, 1)))
+  a, b = np.repeat(parameters.T[:, None], 40_000, 1)
+  draws = np.asarray(jax.jit(lambda key: thompson.beta(
+      thompson.candidates(key, (2, *a.shape)), a, b))(jax.random.key(0)))
   rng = np.random.default_rng(0)
   shares = np.linspace(0.02, 0.98, 25)
   for column, (a, b) in zip(draws.T, parameters):

@@ -52,15 +52,17 @@ def test_the_full_pass_over_a_life_gives_the_logits_that_acted(
   task = jax.tree.map(lambda x: x[0], TASKS.held_out)
 
   # The learner's own steps, and the logits each of them came from.
-  def step(state, key):
+  def step(state, chance):
     logits, _ = model.apply(params, state.inputs, state.cache, method='step')
-    new, seen = learner.step(task, state, key)
+    new, seen = learner.step(task, state, chance)
     return new, (logits, jax.tree.map(lambda x: x[0, 0], seen), state.inputs)
 
   init_key, step_key = jax.random.split(jax.random.key(5))
-  keys = jax.vmap(lambda t: jax.random.fold_in(step_key, t))(jnp.arange(60))
+  blocks = [learner.draw(jax.random.fold_in(step_key, block), types.BLOCK)
+            for block in range(2)]
+  chances = jax.tree.map(lambda *x: jnp.concatenate(x)[:60], *blocks)
   _, (acted, seen, inputs) = jax.lax.scan(
-      step, learner.init(task, init_key), keys)
+      step, learner.init(task, init_key), chances)
   history = types.unroll(learner, task, jax.random.key(5), 60)
   history = jax.tree.map(lambda x: x[0], history)
   np.testing.assert_array_equal(history.action, seen.action)
@@ -72,13 +74,13 @@ def test_the_full_pass_over_a_life_gives_the_logits_that_acted(
 
 def test_actions_follow_the_logits():
   logits = jnp.log(jnp.array([0.1, 0.6, 0.3]))
-  keys = jax.random.split(jax.random.key(0), 20_000)
+  noise = jax.random.gumbel(jax.random.key(0), (20_000, 3))
   for temperature, expected in (
       (1.0, [0.1, 0.6, 0.3]), (0.5, np.array([1, 36, 9]) / 46),
       (0.0, [0, 1, 0])):
     actions = jax.vmap(in_context.choose, (None, None, 0))(
-        logits, temperature, keys)
-    share = np.bincount(np.asarray(actions), minlength=3) / len(keys)
+        logits, temperature, noise)
+    share = np.bincount(np.asarray(actions), minlength=3) / len(noise)
     np.testing.assert_allclose(share, expected, atol=0.015)
 
 

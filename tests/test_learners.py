@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from gymnax.environments import environment
 from gymnax.environments import spaces
+import hypothesis
+from hypothesis import strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,7 +75,7 @@ def corridor_tasks():
 
 
 @pytest.mark.parametrize('name, config, runs', [
-    ('dark_room', dark_room.DARK_ROOM, 30),
+    ('dark_room', dark_room.DARK_ROOM, 90),
     ('dark_room_hard', dark_room.DARK_ROOM_HARD, 20),
     ('key_to_door', dark_room.KEY_TO_DOOR, 1),
 ])
@@ -154,14 +156,14 @@ def test_q_learning_is_the_textbooks(config):
   learner = tabular_q.learner(config, tasks)
   task = jax.tree.map(lambda x: x[3], tasks.train)
 
-  def step(state, key):
-    new, seen = learner.step(task, state, key)
+  def step(state, chance):
+    new, seen = learner.step(task, state, chance)
     return new, (jax.tree.map(lambda x: x[0, 0], seen), state.values)
 
   steps = 12 * grid.episode_length
   _, (seen, before) = jax.lax.scan(
       step, learner.init(task, jax.random.key(0)),
-      jax.random.split(jax.random.key(1), steps))
+      learner.draw(jax.random.key(1), steps))
   seen, before = jax.tree.map(np.asarray, (seen, before))
   counts = config.count_rewards + 1
   values = np.full((5, 5, counts, 5), config.optimism, np.float32)
@@ -191,9 +193,9 @@ def test_q_learning_stops_bootstrapping_where_an_episode_ends_by_itself():
       tabular_q.Config(learning_rate=1.0, optimism=1.0, epsilon=0.2), tasks)
   task = jax.tree.map(lambda x: x[0], tasks.train)
   state, _ = jax.lax.scan(
-      lambda state, key: (learner.step(task, state, key)[0], None),
+      lambda state, chance: (learner.step(task, state, chance)[0], None),
       learner.init(task, jax.random.key(0)),
-      jax.random.split(jax.random.key(1), 2000))
+      learner.draw(jax.random.key(1), 2000))
   right = np.asarray(state.values)[:4, 1]
   np.testing.assert_allclose(right, 0.9 ** np.arange(3, -1, -1), atol=1e-5)
 
@@ -203,9 +205,9 @@ def test_rmax_learns_the_corridor_and_tries_everything_once():
   learner = rmax.learner(rmax.Config(optimism=10.0), tasks)
   task = jax.tree.map(lambda x: x[0], tasks.train)
   state, _ = jax.lax.scan(
-      lambda state, key: (learner.step(task, state, key)[0], None),
+      lambda state, chance: (learner.step(task, state, chance)[0], None),
       learner.init(task, jax.random.key(0)),
-      jax.random.split(jax.random.key(1), 400))
+      learner.draw(jax.random.key(1), 400))
   assert np.asarray(state.known)[:4].all()
   np.testing.assert_allclose(
       np.asarray(state.values)[:4, 1], 0.9 ** np.arange(3, -1, -1), atol=1e-4)
@@ -245,13 +247,26 @@ def test_noise_is_annealed():
 
 def test_epsilon_greedy_breaks_ties_evenly():
   values = jnp.array([1.0, 3.0, 0.0, 3.0])
-  keys = jax.random.split(jax.random.key(0), 20_000)
+  shares = jax.random.uniform(jax.random.key(0), (20_000,))
   for epsilon in (0.0, 0.4, 1.0):
     actions = jax.vmap(acting.epsilon_greedy, (None, None, 0))(
-        values, epsilon, keys)
-    share = np.bincount(np.asarray(actions), minlength=4) / len(keys)
+        values, epsilon, shares)
+    share = np.bincount(np.asarray(actions), minlength=4) / len(shares)
     expected = epsilon / 4 + (1 - epsilon) * np.array([0, 0.5, 0, 0.5])
     np.testing.assert_allclose(share, expected, atol=0.015)
+
+
+@hypothesis.given(
+    st.lists(st.booleans(), min_size=1, max_size=60).filter(any),
+    st.floats(0, 1, exclude_max=True, width=32))
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_short_and_long_lists_are_picked_from_alike(allowed, share):
+  where = np.flatnonzero(allowed)
+  picked = acting.pick(jnp.array(allowed), jnp.float32(share))
+  assert picked == where[min(int(np.float32(share) * np.float32(len(where))),
+                             len(where) - 1)]
+  values = jnp.arange(len(allowed)) * jnp.array(allowed)
+  assert acting.greatest(values) == values.max()
 
 
 def test_a_table_has_a_row_for_every_observation():

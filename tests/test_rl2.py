@@ -153,7 +153,7 @@ def test_it_learns_to_try_and_remember(kind):
       layers=1, width=32, heads=1, window=6, feed_forward=32, dropout=0.0),
       tasks.env) if kind == 'transformer' else
       lstm.LSTM(lstm.Config(width=32, dropout=0.0), tasks.env))
-  config = rl2.Config(epochs=1, updates_per_epoch=60, trials=64, episodes=6,
+  config = rl2.Config(epochs=1, updates_per_epoch=100, trials=64, episodes=6,
                       learning_rate=5e-3, reward_scale=1.0)
   evaluation = distill.Evaluation(
       tasks.env, {'train': sure}, jax.random.key(5), 4, 6, 1)
@@ -163,7 +163,7 @@ def test_it_learns_to_try_and_remember(kind):
   curve = np.asarray(measured['returns']['train']).mean((0, 1, 2))
   assert curve[0] == pytest.approx(0.5, abs=0.15)
   assert (curve[2:] > 0.9).all()
-  assert int(states.step[0]) == 60
+  assert int(states.step[0]) == 100
 
 
 def test_minibatches_must_divide_over_the_devices():

@@ -48,8 +48,8 @@ def test_a_longer_history_begins_like_a_shorter_one():
   task = jax.tree.map(lambda x: x[0], tasks.train)
   learner = tabular_q.learner(tabular_q.Config(), tasks)
   short, long = (types.unroll(learner, task, jax.random.key(0), n)
-                 for n in (50, 90))
-  jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:, :50]),
+                 for n in (30, 130))  # Less and more than unroll draws at once.
+  jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:, :30]),
                short, long)
 
 

@@ -1,6 +1,8 @@
 """What every learner needs in order to act: a place in an environment."""
 
 from collections.abc import Callable
+import functools
+import itertools
 from typing import Any
 from typing import NamedTuple
 
@@ -89,25 +91,32 @@ class Arms(NamedTuple):
   total: chex.Array
 
 
-def bandit(env: Any, choose: Callable[..., chex.Array]) -> types.Learner:
-  """A learner that counts what arms paid: choose(pulls, total, key) -> action.
+def bandit(
+    env: Any, choose: Callable[..., chex.Array], draw: Callable[..., Any]
+) -> types.Learner:
+  """A learner that counts what arms paid, and pulls one by them and by chance.
 
-  It looks at no observation, so it is for environments whose episodes are one
-  step.
+  It chooses by choose(pulls, total, chance) -> action and looks at no
+  observation, so it is for environments whose episodes are one step. Chance is
+  what draw(key, calls) makes for each call.
   """
   arms = num_actions(env)
 
   def init(task, key):
     return Arms(begin(env, task, key), jnp.zeros(arms), jnp.zeros(arms))
 
-  def step(task, state, key):
+  def draws(key, calls):
     action_key, env_key = jax.random.split(key)
-    action = choose(state.pulls, state.total, action_key)
+    return draw(action_key, calls), jax.random.split(env_key, calls)
+
+  def step(task, state, chance):
+    chance, env_key = chance
+    action = choose(state.pulls, state.total, chance)
     place, seen = act(env, task, state.place, action, env_key)
     return Arms(place, state.pulls.at[action].add(1.0),
                 state.total.at[action].add(seen.reward)), single(seen)
 
-  return types.Learner(init, step)
+  return types.Learner(init, step, draw=draws)
 
 
 def view(env: Any) -> Callable[[chex.Array], chex.Array]:
@@ -140,28 +149,56 @@ def anneal(
   return start + (end - start) * share
 
 
+def uniform(
+    key: chex.PRNGKey, calls: int
+) -> tuple[chex.Array, chex.PRNGKey]:
+  """A Learner's draw: numbers in [0, 1) to act by, keys for the environment."""
+  action_key, env_key = jax.random.split(key)
+  return (jax.random.uniform(action_key, (calls,)),
+          jax.random.split(env_key, calls))
+
+
 def epsilon_greedy(
-    values: chex.Array, epsilon: chex.Numeric, key: chex.PRNGKey
+    values: chex.Array, epsilon: chex.Numeric, u: chex.Array
 ) -> chex.Array:
   """A best action of values [A], ties uniformly; with epsilon any action.
 
-  One random number serves both draws: below epsilon it picks among all actions,
-  above it among the best.
+  One random number u from [0, 1) serves both draws: below epsilon it picks
+  among all actions, above it among the best.
   """
   chex.assert_rank(values, 1)
-  u = jax.random.uniform(key)
   explore = u < epsilon
-  allowed = explore | (values == values.max())
+  allowed = explore | (values == greatest(values))
   share = jnp.where(explore, u / jnp.maximum(epsilon, 1e-9),
                     (u - epsilon) / jnp.maximum(1.0 - epsilon, 1e-9))
   return pick(allowed, share)
 
 
+# On a CPU, XLA takes several times as long to reduce an axis this short as to
+# run through its entries one by one.
+_SHORT = 32
+
+
+def greatest(values: chex.Array) -> chex.Array:
+  """The greatest [] of values [A]."""
+  chex.assert_rank(values, 1)
+  if values.size > _SHORT:
+    return values.max()
+  return functools.reduce(jnp.maximum, list(values))
+
+
+def _ranks(allowed):
+  """How many entries are true up to and with each one [M]."""
+  if allowed.size > _SHORT:
+    return jnp.cumsum(allowed)
+  return jnp.stack(list(itertools.accumulate(allowed.astype(jnp.int32))))
+
+
 def pick(allowed: chex.Array, share: chex.Array) -> chex.Array:
   """The index at this share in [0, 1) of the true entries of allowed [M]."""
-  rank = jnp.cumsum(allowed)
+  rank = _ranks(allowed)
   nth = jnp.minimum((share * rank[-1]).astype(rank.dtype), rank[-1] - 1)
-  return jnp.argmax(rank > nth)
+  return (rank <= nth).sum()
 
 
 class Table(NamedTuple):

@@ -299,7 +299,7 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
         config.epsilon, config.final_epsilon, annealing, actors.time)
     values = network.apply(params, actors.places.obs, actors.rewards)
     action = jax.vmap(acting.epsilon_greedy, (0, None, 0))(
-        values, epsilon, jax.random.split(action_key, config.actors))
+        values, epsilon, jax.random.uniform(action_key, (config.actors,)))
     places, seen = acting.act_all(
         env, task, actors.places, action, env_key)
     rewards = jnp.where(

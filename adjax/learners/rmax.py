@@ -78,11 +78,11 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
         jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape, bool),
         jnp.full(shape, config.optimism), jnp.int32(0))
 
-  def step(task, state, key):
-    action_key, env_key = jax.random.split(key)
+  def step(task, state, chance):
+    u, env_key = chance
     here = row(state.place.obs, state.rewards)
     action = acting.epsilon_greedy(
-        state.values[here], config.epsilon, action_key)
+        state.values[here], config.epsilon, u)
     place, seen = acting.act(env, task, state.place, action, env_key)
     rewards = state.rewards + (seen.reward > 0)
     successor = state.successor.at[here, action].set(
@@ -102,4 +102,4 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
         place, successor, reward, going_on, known, values, rewards)
     return state, acting.single(seen)
 
-  return types.Learner(init, step)
+  return types.Learner(init, step, draw=acting.uniform)

@@ -12,7 +12,6 @@ import functools
 from typing import NamedTuple
 
 import chex
-import jax
 import jax.numpy as jnp
 
 from adjax import config as config_lib
@@ -89,26 +88,27 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
     return State(acting.begin(env, task, key), values, jnp.int32(0),
                  jnp.int32(0), jnp.zeros_like(values) if config.bonus else None)
 
-  def step(task, state, key):
-    action_key, env_key = jax.random.split(key)
+  def step(task, state, chance):
+    u, env_key = chance
     epsilon = acting.anneal(
         config.epsilon, config.final_epsilon, steps, state.time)
     here = row(state.place.obs, state.rewards)
-    worth, tries = state.values[here], state.tries
+    known, tries = state.values[here], state.tries
+    worth = known
     if config.bonus:
-      worth = worth + config.bonus / jnp.sqrt(tries[here] + 1.0)
-    action = acting.epsilon_greedy(worth, epsilon, action_key)
+      worth = known + config.bonus / jnp.sqrt(tries[here] + 1.0)
+    action = acting.epsilon_greedy(worth, epsilon, u)
     if config.bonus:
       tries = tries.at[here, action].add(1.0)
     place, seen = acting.act(env, task, state.place, action, env_key)
     rewards = state.rewards + (seen.reward > 0)
     # A time limit is no end: what would have come after it still counts.
-    after = state.values[row(seen.next_obs, rewards)].max()
+    after = acting.greatest(state.values[row(seen.next_obs, rewards)])
     target = seen.reward + config.discount * after * ~seen.terminated
     values = state.values.at[here, action].add(
-        config.learning_rate * (target - state.values[here, action]))
+        config.learning_rate * (target - known[action]))
     rewards = jnp.where(seen.done, 0, rewards)
     return (State(place, values, rewards, state.time + 1, tries),
             acting.single(seen))
 
-  return types.Learner(init, step)
+  return types.Learner(init, step, draw=acting.uniform)
