@@ -8,7 +8,6 @@ callers vmap them.
 
 import dataclasses
 import functools
-from typing import Any
 from typing import NamedTuple
 
 import chex
@@ -28,9 +27,8 @@ class Cache(NamedTuple):
     layers: a tuple over layers of (keys, values), each [H, W, D / H]; step t is
       in slot t % W, its key rotated by position t.
     time: [], how many steps were taken.
-    turn: [2, 1, D / 2H], the rotation of the next step's queries and keys; made
-      a step ahead, since a compiler fuses what is made in place into all its
-      uses, where cosines cost more than attention.
+    turn: [2, 1, D / 2H], the rotation of the next step; made a step ahead for
+      the reason given at `turn`.
   """
   layers: tuple[tuple[chex.Array, chex.Array], ...]
   time: chex.Array
@@ -76,6 +74,11 @@ class Config:
     config_lib.check_widths('model', 'channels', self.channels)
 
   @property
+  def head_width(self) -> int:
+    """D / H."""
+    return self.width // self.heads
+
+  @property
   def least_length(self) -> int:
     """Of a piece of history: a distance never shown cannot be used."""
     return self.window
@@ -97,12 +100,12 @@ class Block(nn.Module):
     self.down = nn.Dense(width, kernel_init=small)
     self.dropout = nn.Dropout(self.config.dropout)
 
-  def heads(self, x: chex.Array, turn: chex.Array) -> tuple[chex.Array, ...]:
+  def heads(self, x: chex.Array, turns: chex.Array) -> tuple[chex.Array, ...]:
     """Queries, keys (both rotated) and values [H, L, D/H] of tokens [L, D]."""
     qkv = self.qkv(self.attention_norm(x))
     qkv = qkv.reshape(x.shape[0], 3 * self.config.heads, -1)
     q, k, v = jnp.split(jnp.swapaxes(qkv, 0, 1), 3)
-    return rotate(q, turn), rotate(k, turn), v
+    return rotate(q, turns), rotate(k, turns), v
 
   def mix(
       self, x: chex.Array, attended: chex.Array, deterministic: bool
@@ -123,9 +126,9 @@ class Transformer(model.SequenceModel):
 
   def features(self, inputs: model.Inputs, deterministic: bool) -> chex.Array:
     x = self.embedding(inputs, deterministic)
-    turn = self.turn(np.arange(x.shape[0]), np)
+    turns = turn(self.config.head_width, np.arange(x.shape[0]))
     for block in self.blocks:
-      q, k, v = block.heads(x, turn)
+      q, k, v = block.heads(x, turns)
       rate = 0.0 if deterministic else self.config.attention_dropout
       key = self.make_rng('dropout') if rate else None
       x = block.mix(
@@ -149,27 +152,34 @@ class Transformer(model.SequenceModel):
       x = block.mix(x, attended, True)
       layers.append((keys, values))
     time = cache.time + 1
-    return x, Cache(tuple(layers), time, self.turn(time[None]))
+    return x, Cache(
+        tuple(layers), time, turn(self.config.head_width, time[None]))
 
   def empty_cache(self) -> Cache:
     config = self.config
-    shape = config.heads, config.window, config.width // config.heads
+    shape = config.heads, config.window, config.head_width
     return Cache(
         tuple((jnp.zeros(shape), jnp.zeros(shape))
               for _ in range(config.layers)),
-        jnp.int32(0), jnp.asarray(self.turn(np.zeros(1), np)))
-
-  def turn(self, time: chex.Array, numpy: Any = jnp) -> chex.Array:
-    """Cosines and sines [2, L, D/2H] of the rotation at times [L]."""
-    half = self.config.width // self.config.heads // 2
-    frequency = np.float32(10_000.0 ** (-np.arange(half) / half))
-    angle = time[:, None].astype(np.float32) * frequency
-    return numpy.stack([numpy.cos(angle), numpy.sin(angle)])
+        jnp.int32(0), jnp.asarray(turn(config.head_width, np.zeros(1))))
 
 
-def rotate(x: chex.Array, turn: chex.Array) -> chex.Array:
+def turn(size: int, time: chex.Array) -> chex.Array:
+  """Cosines and sines [2, L, size / 2] of the rotation at times [L].
+
+  Of NumPy times they are constants: what a compiler makes in place is made anew
+  for every element that is rotated, and cosines cost more than attention does.
+  """
+  library = np if isinstance(time, np.ndarray) else jnp
+  half = size // 2
+  frequency = np.float32(10_000.0 ** (-np.arange(half) / half))
+  angle = time[:, None].astype(np.float32) * frequency
+  return library.stack([library.cos(angle), library.sin(angle)])
+
+
+def rotate(x: chex.Array, turns: chex.Array) -> chex.Array:
   """Rotary positions (Su et al. 2021) on [H, L, D/H], by [2, L, D/2H]."""
-  cos, sin = turn
+  cos, sin = turns
   a, b = jnp.split(x, 2, -1)
   return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
 
@@ -178,7 +188,7 @@ def _scores(q, k):
   return jnp.einsum('hqd,hkd->hqk', q, k) / np.sqrt(q.shape[-1])
 
 
-CHUNK = 64
+CHUNK = 128
 
 
 def attend(

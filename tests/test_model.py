@@ -159,8 +159,9 @@ def test_attention_in_chunks_is_masked_attention(length, window):
 def test_rotation_depends_on_distance_alone():
   q, k = jax.random.normal(jax.random.key(0), (2, 1, 1, 32))
   def score(i, j):
-    return float((transformer.rotate(q, jnp.array([i]))
-                  * transformer.rotate(k, jnp.array([j]))).sum())
+    return float((transformer.rotate(q, transformer.turn(32, jnp.array([i])))
+                  * transformer.rotate(k, transformer.turn(32, np.array([j]))))
+                 .sum())
   assert score(7, 3) == pytest.approx(score(104, 100), abs=1e-4)
   assert score(7, 3) != pytest.approx(score(7, 4), abs=1e-2)
 
