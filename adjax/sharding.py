@@ -23,6 +23,11 @@ def mesh(num_devices: int | None = None) -> Mesh:
       axis_types=(jax.sharding.AxisType.Auto,))
 
 
+def split(over: Mesh) -> NamedSharding:
+  """Of arrays whose leading axis [N] is laid over the mesh."""
+  return NamedSharding(over, PartitionSpec('data'))
+
+
 def spread(tree: Any, over: Mesh | None) -> Any:
   """Inside jit: lays leading axes [N] over the mesh, padded to its multiple.
 
@@ -37,8 +42,7 @@ def spread(tree: Any, over: Mesh | None) -> Any:
     size = -(-x.shape[0] // over.size) * over.size
     if size != x.shape[0]:
       x = x[jnp.arange(size) % x.shape[0]]
-    return jax.lax.with_sharding_constraint(
-        x, NamedSharding(over, PartitionSpec('data')))
+    return jax.lax.with_sharding_constraint(x, split(over))
 
   return jax.tree.map(lay, tree)
 
