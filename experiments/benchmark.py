@@ -1,116 +1,60 @@
-"""How fast each stage is, compilation apart.
+"""How fast each stage is, beside what else one could use and what is possible.
 
-  python -m experiments.benchmark [--stage=histories|train|evaluate]
+  python -m experiments.benchmark [--stage=NAME] [--json=FILE]
 
-Prints the median of several runs and their spread. Machines differ and are
-noisy: quote medians, and ratios within one run.
+Medians of several runs and their spread, each beside its peer in turn, so that
+what else the machine does meets both; warm-up and compilation apart. Machines
+differ and are noisy: quote ratios within one run. For the PyTorch peer install
+`adjax[torch]`.
 """
 
-import functools
-import time
+import dataclasses
+import os
 
 from absl import app
 from absl import flags
 
 from experiments import cli
 
-_STAGES = ('histories', 'train', 'evaluate')
+_STAGES = ('histories', 'train', 'evaluate', 'pipeline', 'scaling')
 _STAGE = flags.DEFINE_enum(
     'stage', None, _STAGES, 'Only this one; default: all of them.')
-_RUNS = flags.DEFINE_integer('runs', 7, 'Timed runs of each case.', 1)
-
-# The tabular learners and the model of the project's stated bars.
-LEARNERS, EPISODES = 260, 200
-MODEL = {'layers': 3, 'width': 64, 'heads': 2, 'feed_forward': 256,
-         'window': 100, 'dropout': 0.0, 'input_masking': 0.0}
-LENGTH, BATCH, ENVIRONMENTS = 100, 64, 128
-
-
-def measure(function, steps):
-  """(median, least, most) of steps per second over runs, after a warm-up."""
-  import jax
-  jax.block_until_ready(function())
-  rates = []
-  for _ in range(_RUNS.value):
-    start = time.perf_counter()
-    jax.block_until_ready(function())
-    rates.append(steps / (time.perf_counter() - start))
-  rates.sort()
-  return rates[len(rates) // 2], rates[0], rates[-1]
-
-
-def stages():
-  """Yields (stage, case, unit, measured)."""
-  import jax
-
-  from adjax import distill
-  from adjax import histories
-  from adjax import in_context
-  from adjax import transformer
-  from adjax.envs import dark_room
-  from adjax.learners import actor_critic
-  from adjax.learners import posterior
-  from adjax.learners import rmax
-  from adjax.learners import tabular_q
-
-  tasks = dark_room.tasks()
-  some = jax.tree.map(lambda x: x[:52], tasks.train)
-  steps = EPISODES * tasks.episode_length
-
-  def generate(source, learners=LEARNERS):
-    return histories.streams(histories.generate(
-        source, some, jax.random.key(0), learners // 52, steps))
-
-  q_learner = tabular_q.learner(tabular_q.Config(), tasks)
-  if _STAGE.value in (None, 'histories'):
-    a2c = actor_critic.A2C
-    for name, source, learners, actors in (
-        ('tabular Q', q_learner, LEARNERS, 1),
-        ('R-max', rmax.learner(rmax.Config(), tasks), LEARNERS, 1),
-        ('posterior sampling', posterior.learner(posterior.Config(), tasks),
-         LEARNERS, 1),
-        (f'A2C of {a2c.actors} actors', actor_critic.learner(a2c, tasks), 52,
-         a2c.actors)):
-      yield ('histories', f'{name}, {learners} learners', 'env-steps/s',
-             measure(functools.partial(generate, source, learners),
-                     learners * actors * steps))
-  if _STAGE.value == 'histories':
-    return
-  history = generate(q_learner)
-  model = transformer.Transformer(
-      transformer.Config(**MODEL), tasks.env)
-  config = distill.Config(batch_size=BATCH, length=LENGTH)
-  state = distill.init(config, model, history, jax.random.key(0))
-  if _STAGE.value in (None, 'train'):
-    updates = 20
-
-    @jax.jit
-    def train(state, history):
-      sequences = in_context.inputs_of(history), history.action
-      return jax.lax.scan(
-          lambda state, _: distill.update(config, model, state, sequences),
-          state, None, updates)
-
-    yield ('train', f'3 layers, width 64, W = L = 100, batch {BATCH}',
-           'transitions/s', measure(lambda: train(state, history),
-                                    updates * BATCH * LENGTH))
-  if _STAGE.value in (None, 'evaluate'):
-    one = jax.tree.map(lambda x: x[:1], tasks.validation)
-    evaluate = jax.jit(lambda params: distill.evaluate(
-        tasks.env, model, params, one, jax.random.key(0), ENVIRONMENTS, 500))
-    yield ('evaluate', f'the same model, {ENVIRONMENTS} environments',
-           'env-steps/s', measure(lambda: evaluate(state.params),
-                                  ENVIRONMENTS * 500))
+_JSON = flags.DEFINE_string(
+    'json', None, 'A file for the rows {stage, case, metric, ours, unit, peer, '
+    'peer_value, ratio}; a ratio above 1 means that we are ahead.')
+_RUNS = flags.DEFINE_integer(
+    'runs', 7, 'Timed runs of each case; fewer where one takes long.', 1)
 
 
 @cli.main
 def main():
+  if _JSON.value:  # Better now than after a quarter of an hour.
+    folder = os.path.dirname(_JSON.value) or '.'
+    if not os.access(folder, os.W_OK):
+      raise ValueError(f'--json={_JSON.value}: {folder} must be a folder that '
+                       'can be written')
+  import jax
+  # Compilation is among what is measured.
+  jax.config.update('jax_enable_compilation_cache', False)
+  from experiments import benchmark_runs
+  from experiments import benchmark_stages
   from experiments import workdir
+  run = {'histories': benchmark_stages.make_histories,
+         'train': benchmark_stages.train,
+         'evaluate': benchmark_stages.evaluate,
+         'pipeline': benchmark_runs.pipeline,
+         'scaling': benchmark_runs.scaling}
   machine = workdir.machine()
   print(machine['device'], 'jax', machine['versions']['jax'])
-  for stage, case, unit, (median, least, most) in stages():
-    print(f'{stage:10} {case:44} {median:12,.0f} {unit:14} '
-          f'({least:,.0f} to {most:,.0f})', flush=True)
+  rows = []
+  for stage in [_STAGE.value] if _STAGE.value else _STAGES:
+    for row in run[stage](_RUNS.value):
+      print(row, flush=True)
+      rows.append(row)
+  if _JSON.value:
+    workdir.write_json(_JSON.value, [
+        {name: x for name, x in dataclasses.asdict(row).items()
+         if name != 'spread'} for row in rows])
 
 
 if __name__ == '__main__':

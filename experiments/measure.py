@@ -1,0 +1,138 @@
+"""Timing functions beside each other, and the rows that come of it."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+import dataclasses
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from adjax import sharding
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """One figure, and what it is measured against.
+
+  Attributes:
+    stage: of experiments/benchmark.py.
+    case: what was run.
+    metric: what was measured of it.
+    ours: the median.
+    unit: of ours and peer_value.
+    peer: what it is measured against, or None.
+    peer_value: the peer's median.
+    ratio: above 1 where we are ahead.
+    spread: least and most of ours, for the eye only.
+  """
+  stage: str
+  case: str
+  metric: str
+  ours: float
+  unit: str
+  peer: str | None = None
+  peer_value: float | None = None
+  ratio: float | None = None
+  spread: tuple[float, float] | None = None
+
+  def __str__(self):
+    text = (f'{self.stage:9} {self.case:48} {self.metric:24} '
+            f'{number(self.ours):>9} {self.unit}')
+    if self.spread:
+      text += ' ({} to {})'.format(*map(number, self.spread))
+    if self.peer:
+      text += f' | {self.peer}: {number(self.peer_value)}, {self.ratio:.2f}x'
+    return text
+
+
+def number(x: float) -> str:
+  """As few digits as are worth anything."""
+  if x >= 1e4:
+    return f'{x:,.0f}'
+  return f'{x:.3g}' if x < 1e3 else f'{x:,.1f}'
+
+
+class Seconds(list):
+  """Seconds of several runs of one case, in order."""
+
+  @property
+  def median(self) -> float:
+    return sorted(self)[len(self) // 2]
+
+
+def measure(
+    cases: Mapping[str, Callable[[], Any]], runs: int, budget: float = 5.0
+) -> dict[str, Seconds]:
+  """Seconds of functions, run in turn after a warm-up of each.
+
+  Args:
+    cases: {name: function}; jax arrays that it returns are waited for.
+    runs: of each case.
+    budget: seconds after which no further round is begun, once there were
+      three.
+  """
+  for function in cases.values():
+    jax.block_until_ready(function())
+  found = {name: Seconds() for name in cases}
+  begin = time.perf_counter()
+  for number_of_round in range(runs):
+    if number_of_round >= 3 and time.perf_counter() - begin > budget:
+      break
+    for name, function in cases.items():
+      start = time.perf_counter()
+      jax.block_until_ready(function())
+      found[name].append(time.perf_counter() - start)
+  return found
+
+
+def rate(
+    stage: str, case: str, unit: str, amount: float, seconds: Seconds,
+    peer: str | None = None, peer_amount: float | None = None,
+    peer_seconds: Seconds | None = None, metric: str = 'speed',
+) -> Row:
+  """The row of an amount done in some seconds, per second."""
+  row = Row(stage, case, metric, amount / seconds.median, unit,
+            spread=(amount / max(seconds), amount / min(seconds)))
+  if peer is None:
+    return row
+  return against(row, peer, peer_amount / peer_seconds.median)
+
+
+def against(row: Row, peer: str, value: float) -> Row:
+  """The row beside a peer's value, where more is better."""
+  return dataclasses.replace(
+      row, peer=peer, peer_value=value, ratio=row.ours / value)
+
+
+def compiled(
+    function: Callable[..., Any], *args: Any
+) -> tuple[Callable[[], Any], float]:
+  """A jitted function of no arguments, and the seconds it took to compile."""
+  start = time.perf_counter()
+  program = jax.jit(function).lower(*args).compile()
+  return lambda: program(*args), time.perf_counter() - start
+
+
+def products() -> tuple[Callable[[], Any], float]:
+  """A program of products of 2048 x 2048 float32 matrices, and its FLOPs.
+
+  One on each device, in a loop, so that memory is not asked for anew.
+  """
+  size, times, count = 2048, 4, jax.device_count()
+  x = jax.device_put(jnp.ones((count, size, size)),
+                     sharding.split(sharding.mesh()))
+  program, _ = compiled(lambda x: jax.lax.fori_loop(
+      0, times, lambda _, y: jax.vmap(jnp.matmul)(y, x) / size, x), x)
+  return program, 2 * size**3 * times * count
+
+
+def copy_bandwidth(runs: int) -> float:
+  """Bytes/s read and written by an addition in place, on all devices."""
+  count, times = jax.device_count(), 4
+  x = jax.device_put(jnp.zeros((count, 2**26 // count)),
+                     sharding.split(sharding.mesh()))
+  program, _ = compiled(lambda x: jax.lax.fori_loop(
+      0, times, lambda _, y: y + 1, x), x)
+  return 2 * x.nbytes * times / measure({0: program}, runs)[0].median
