@@ -155,7 +155,8 @@ class DarkRoom(environment.Environment):
     position = jnp.clip(
         state.position + jnp.asarray(MOVES)[action], 0, self.config.size - 1)
     goal = _next_goal(params, state.found)
-    reached = (state.found < self.config.num_goals) & jnp.all(position == goal)
+    there = (position[0] == goal[0]) & (position[1] == goal[1])
+    reached = (state.found < self.config.num_goals) & there
     last = state.found >= self.config.num_goals - 1
     found = state.found
     if self.config.pays_once:

@@ -226,8 +226,10 @@ def table(env: Any) -> Table:
   low, sizes = map(np.array, zip(*values))
   strides = np.cumprod([1, *sizes[:0:-1]])[::-1].astype(np.int32)
 
-  def index(obs):
-    return ((obs.ravel().astype(jnp.int32) - low) * strides).sum()
+  def index(obs):  # Entry by entry, see _SHORT.
+    entries = obs.ravel().astype(jnp.int32)
+    return sum((entries[i] - int(low[i])) * int(strides[i])
+               for i in range(len(low)))
 
   return Table(int(sizes.prod()), index)
 
