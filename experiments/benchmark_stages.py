@@ -289,8 +289,8 @@ class Mute:
 
 def lives(learner: types.Learner, num: int, steps: int) -> Any:
   """A program of so many lives, and the returns of their episodes."""
-  tasks = first_tasks(dark_room.tasks().validation, num)
-  keys = jax.random.split(jax.random.key(1), (num, 1))
+  tasks, keys = histories.repeat(
+      first_tasks(dark_room.tasks().validation, num), jax.random.key(1), 1)
 
   def live(tasks, keys):
     history = histories.run(learner, tasks, keys, steps, mesh())

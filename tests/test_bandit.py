@@ -271,9 +271,8 @@ def test_a_gaussian_posterior_is_updated_by_bayes_rule():
 
 def test_draws_follow_the_beta_law():
   parameters = np.array([(1, 1), (2, 1), (1, 7), (5, 3), (40, 60)], np.float32)
-  a, b = np.repeat(parameters.T[:, None], 40_000, 1)
-  draws = np.asarray(jax.jit(lambda key: thompson.beta(
-      thompson.candidates(key, (2, *a.shape)), a, b))(jax.random.key(0)))
+  draws = np.asarray(jax.jit(thompson.beta)(
+      jax.random.key(0), *np.repeat(parameters.T[:, None], 40_000, 1)))
   rng = np.random.default_rng(0)
   shares = np.linspace(0.02, 0.98, 25)
   for column, (a, b) in zip(draws.T, parameters):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import functools
-import itertools
 from typing import Any
 from typing import NamedTuple
 
@@ -168,30 +167,31 @@ def epsilon_greedy(
   """
   chex.assert_rank(values, 1)
   explore = u < epsilon
-  allowed = explore | (values == greatest(values))
+  allowed = explore | (values == fold(jnp.maximum, values))
   share = jnp.where(explore, u / jnp.maximum(epsilon, 1e-9),
                     (u - epsilon) / jnp.maximum(1.0 - epsilon, 1e-9))
   return pick(allowed, share)
 
 
 # On a CPU, XLA takes several times as long to reduce an axis this short as to
-# run through its entries one by one.
+# run through its entries one by one, and to add them up as to multiply them.
 _SHORT = 32
 
 
-def greatest(values: chex.Array) -> chex.Array:
-  """The greatest [] of values [A]."""
+def fold(function: Any, values: chex.Array) -> chex.Array:
+  """jnp.maximum, jnp.add or their like over all of values [A]."""
   chex.assert_rank(values, 1)
   if values.size > _SHORT:
-    return values.max()
-  return functools.reduce(jnp.maximum, list(values))
+    return function.reduce(values)
+  return functools.reduce(function, list(values))
 
 
 def _ranks(allowed):
   """How many entries are true up to and with each one [M]."""
   if allowed.size > _SHORT:
     return jnp.cumsum(allowed)
-  return jnp.stack(list(itertools.accumulate(allowed.astype(jnp.int32))))
+  triangle = np.tri(allowed.size, dtype=np.float32)
+  return (triangle @ allowed.astype(jnp.float32)).astype(jnp.int32)
 
 
 def pick(allowed: chex.Array, share: chex.Array) -> chex.Array:

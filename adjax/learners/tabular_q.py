@@ -103,7 +103,8 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
     place, seen = acting.act(env, task, state.place, action, env_key)
     rewards = state.rewards + (seen.reward > 0)
     # A time limit is no end: what would have come after it still counts.
-    after = acting.greatest(state.values[row(seen.next_obs, rewards)])
+    after = acting.fold(
+        jnp.maximum, state.values[row(seen.next_obs, rewards)])
     target = seen.reward + config.discount * after * ~seen.terminated
     values = state.values.at[here, action].add(
         config.learning_rate * (target - known[action]))

@@ -46,20 +46,14 @@ class Config:
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """Thompson sampling on the arms of a bandit."""
 
-  arms = acting.num_actions(tasks.env)
-
-  def draw(key, calls):
-    if config.rewards == 'bernoulli':
-      return candidates(key, (calls, 2, arms))
-    return jax.random.normal(key, (calls, arms))
-
-  def choose(pulls, total, chance):
+  def choose(pulls, total, key):
     first, second = posterior(config, pulls, total)
     if config.rewards == 'bernoulli':
-      return jnp.argmax(beta(chance, first, second))
-    return jnp.argmax(first + second * chance)
+      return jnp.argmax(beta(key, first, second))
+    return jnp.argmax(first + second * jax.random.normal(key, pulls.shape))
 
-  return acting.bandit(tasks.env, choose, draw)
+  # A key for each call: so many numbers for many calls would fill a cache.
+  return acting.bandit(tasks.env, choose, jax.random.split)
 
 
 def posterior(
@@ -84,37 +78,27 @@ def posterior(
   return mean, precision**-0.5
 
 
-def beta(
-    chance: tuple[chex.Array, chex.Array], a: chex.Array, b: chex.Array
-) -> chex.Array:
+def beta(key: chex.PRNGKey, a: chex.Array, b: chex.Array) -> chex.Array:
   """Draws from Beta(a, b), elementwise, for a and b of at least 1."""
-  x, y = gamma(chance, jnp.stack([a, b]))
+  x, y = gamma(key, jnp.stack([a, b]))
   return x / (x + y)
 
 
-def candidates(
-    key: chex.PRNGKey, shape: tuple[int, ...], number: int = 4
-) -> tuple[chex.Array, chex.Array]:
-  """What gamma draws by: normal and uniform numbers [*shape, candidates]."""
-  normal_key, uniform_key = jax.random.split(key)
-  return (jax.random.normal(normal_key, (*shape, number)),
-          jax.random.uniform(uniform_key, (*shape, number)))
-
-
 def gamma(
-    chance: tuple[chex.Array, chex.Array], shape: chex.Array
+    key: chex.PRNGKey, shape: chex.Array, candidates: int = 4
 ) -> chex.Array:
   """Draws from Gamma(shape), elementwise, for shapes of at least 1.
 
   Marsaglia and Tsang's (2000) rejection sampling, with a fixed number of
   candidates: each is taken with a probability of more than .95, and in fewer
-  than 7 of a million draws none of four is and the first stands.
-  jax.random.gamma loops until one is taken, element by element, which takes
-  three times as long on a CPU.
+  than 7 of a million draws none is and the first stands. jax.random.gamma loops
+  until one is taken, element by element, which takes three times as long on a
+  CPU.
   """
-  x, u = chance
-  d = shape[..., None] - 1 / 3
+  normal_key, uniform_key = jax.random.split(key)
+  x = jax.random.normal(normal_key, (candidates, *shape.shape))
+  u = jax.random.uniform(uniform_key, x.shape)
+  d = shape - 1 / 3
   v = jnp.maximum(1 + x / (3 * jnp.sqrt(d)), 1e-6) ** 3
   taken = jnp.log(u) < x**2 / 2 + d * (1 - v + jnp.log(v))
-  first = jnp.take_along_axis(v, taken.argmax(-1)[..., None], -1)
-  return (d * first)[..., 0]
+  return d * jnp.take_along_axis(v, taken.argmax(0)[None], 0)[0]

@@ -51,6 +51,6 @@ def indices(
   """The index [A] of every arm; infinite for those not pulled yet."""
   chex.assert_rank([pulls, total], 1)
   n = jnp.maximum(pulls, 1.0)
-  log_t = jnp.log(jnp.maximum(pulls.sum(), 1.0))
+  log_t = jnp.log(jnp.maximum(acting.fold(jnp.add, pulls), 1.0))
   return jnp.where(pulls == 0, jnp.inf,
                    total / n + config.exploration * jnp.sqrt(log_t / n))
