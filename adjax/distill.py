@@ -4,6 +4,7 @@
 learner. It knows no source; it is given histories.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
 import functools
@@ -156,17 +157,25 @@ def evaluate(
       learner, *histories_lib.repeat(tasks, key, num_runs), num_steps, mesh)
 
 
-def evaluate_sets(
-    env: Any, model: nn.Module, params: Any, sets: Mapping[str, types.Task],
-    *args, **kwargs,
-) -> dict[str, types.History]:
-  """The same on several sets of tasks at once: one loop, not one for each."""
-  sizes = [types.num_tasks(tasks) for tasks in sets.values()]
-  every = jax.tree.map(lambda *x: jnp.concatenate(x), *sets.values())
-  history = evaluate(env, model, params, every, *args, **kwargs)
-  ends = np.cumsum(sizes)
-  return {name: jax.tree.map(lambda x, end=end, n=n: x[end - n:end], history)
-          for name, end, n in zip(sets, ends, sizes)}
+def together(
+    sets: Mapping[str, types.Task]
+) -> tuple[types.Task, Callable[[Any], dict[str, Any]]]:
+  """Several sets of tasks as one, so that they are lived in one loop.
+
+  Args:
+    sets: {name: tasks [N]}.
+
+  Returns:
+    All of them, and a function that takes a tree [all of them, ...] apart into
+    {name: tree [N, ...]}.
+  """
+  ends = np.cumsum([types.num_tasks(tasks) for tasks in sets.values()])
+
+  def apart(tree):
+    return {name: jax.tree.map(lambda x, a=a, b=b: x[a:b], tree)
+            for name, a, b in zip(sets, [0, *ends[:-1]], ends)}
+
+  return jax.tree.map(lambda *x: jnp.concatenate(x), *sets.values()), apart
 
 
 class Evaluation(NamedTuple):
@@ -233,9 +242,9 @@ def curves(
     model: nn.Module, params: Any, evaluation: Evaluation, mesh: Any = None
 ) -> dict[str, chex.Array]:
   """The learning curves [N, R, E] of one seed's model on each set of tasks."""
-  histories = evaluate_sets(
-      evaluation.env, model, params, evaluation.tasks, evaluation.key,
+  tasks, apart = together(evaluation.tasks)
+  history = evaluate(
+      evaluation.env, model, params, tasks, evaluation.key,
       evaluation.num_runs, evaluation.num_steps, evaluation.temperature, mesh)
-  return {name: metrics.learning_curves(
-      history.reward, history.done, evaluation.num_episodes)
-          for name, history in histories.items()}
+  return apart(metrics.learning_curves(
+      history.reward, history.done, evaluation.num_episodes))

@@ -23,7 +23,7 @@ def mesh(num_devices: int | None = None) -> Mesh:
       axis_types=(jax.sharding.AxisType.Auto,))
 
 
-def split(over: Mesh) -> NamedSharding:
+def split_over(over: Mesh) -> NamedSharding:
   """Of arrays whose leading axis [N] is laid over the mesh."""
   return NamedSharding(over, PartitionSpec('data'))
 
@@ -42,7 +42,7 @@ def spread(tree: Any, over: Mesh | None) -> Any:
     size = -(-x.shape[0] // over.size) * over.size
     if size != x.shape[0]:
       x = x[jnp.arange(size) % x.shape[0]]
-    return jax.lax.with_sharding_constraint(x, split(over))
+    return jax.lax.with_sharding_constraint(x, split_over(over))
 
   return jax.tree.map(lay, tree)
 

@@ -188,6 +188,7 @@ def _scores(q, k):
   return jnp.einsum('hqd,hkd->hqk', q, k) / np.sqrt(q.shape[-1])
 
 
+# On a CPU 50 to 150 are equally fast; few chunks compile faster.
 CHUNK = 128
 
 
@@ -197,8 +198,8 @@ def attend(
 ) -> chex.Array:
   """Causal attention [H, L, D/H] over a band: step i sees (i - W, i].
 
-  Queries go in chunks that are given only the keys some of them see: half the
-  scores of a causal pass over a short sequence, linear cost over a long one.
+  Queries go in chunks that are given only the keys some of them see, so that a
+  sequence longer than the window costs no more a step than one as long.
   """
   length = q.shape[1]
   outputs = []

@@ -114,8 +114,9 @@ def num_tasks(tasks: Task) -> int:
   return jax.tree.leaves(tasks)[0].shape[0]
 
 
-# Calls of step for which unroll draws at once. Many enough to be cheap, few
-# enough to stay in a cache for thousands of learners.
+# Steps for which unroll draws at once. Many enough to be cheap, few enough for
+# what is drawn for thousands of learners to stay in a cache, and for what is
+# done beyond the last step not to count.
 BLOCK = 50
 
 
@@ -137,7 +138,8 @@ def unroll(
     History [K, T].
   """
   calls = -(-num_steps // learner.stride)
-  size = min(calls, BLOCK)
+  block_calls = max(1, BLOCK // learner.stride)
+  size = min(calls, block_calls)
   init_key, step_key = jax.random.split(key)
 
   def call(state, chance):
@@ -146,7 +148,7 @@ def unroll(
                           transition.reward, transition.done)
 
   def block(state, index):
-    chances = learner.draw(jax.random.fold_in(step_key, index), BLOCK)
+    chances = learner.draw(jax.random.fold_in(step_key, index), block_calls)
     return jax.lax.scan(
         call, state, jax.tree.map(lambda x: x[:size], chances))
 

@@ -28,6 +28,8 @@ _RUNS = flags.DEFINE_integer(
 
 @cli.main
 def main():
+  # The pipeline's runs are processes of their own, and want memory, too.
+  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
   if _JSON.value:  # Better now than after a quarter of an hour.
     folder = os.path.dirname(_JSON.value) or '.'
     if not os.access(folder, os.W_OK):
@@ -36,12 +38,14 @@ def main():
   import jax
   # Compilation is among what is measured.
   jax.config.update('jax_enable_compilation_cache', False)
+  from experiments import benchmark_evaluate
+  from experiments import benchmark_histories
   from experiments import benchmark_runs
-  from experiments import benchmark_stages
+  from experiments import benchmark_train
   from experiments import workdir
-  run = {'histories': benchmark_stages.make_histories,
-         'train': benchmark_stages.train,
-         'evaluate': benchmark_stages.evaluate,
+  run = {'histories': benchmark_histories.rows,
+         'train': benchmark_train.rows,
+         'evaluate': benchmark_evaluate.rows,
          'pipeline': benchmark_runs.pipeline,
          'scaling': benchmark_runs.scaling}
   machine = workdir.machine()
@@ -51,10 +55,10 @@ def main():
     for row in run[stage](_RUNS.value):
       print(row, flush=True)
       rows.append(row)
-  if _JSON.value:
-    workdir.write_json(_JSON.value, [
-        {name: x for name, x in dataclasses.asdict(row).items()
-         if name != 'spread'} for row in rows])
+      if _JSON.value:  # After each, so that none is lost.
+        workdir.write_json(_JSON.value, [
+            {name: x for name, x in dataclasses.asdict(row).items()
+             if name != 'spread'} for row in rows])
 
 
 if __name__ == '__main__':

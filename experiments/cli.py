@@ -15,9 +15,10 @@ _CACHE = flags.DEFINE_string(
     'compilation_cache', os.path.join('~', '.cache', 'adjax'),
     'Where compiled programs are kept for the next start; "" for nowhere. '
     'JAX_COMPILATION_CACHE_DIR, if set, is used instead.')
-_CORES = flags.DEFINE_integer(
-    'cpu_devices', None, 'On a machine without accelerator, as how many '
-    'devices its cores are used. Default: one each, up to 8.', 1)
+_DEVICES = flags.DEFINE_integer(
+    'cpu_devices', None, 'As how many devices the cores of a machine without '
+    'accelerator are used; each has its own copy of the histories. Default: '
+    'JAX_NUM_CPU_DEVICES, or one for each core, up to 8.', 1)
 
 
 def main(body: Callable[[], None]) -> Callable[[Sequence[str]], int]:
@@ -50,9 +51,10 @@ def main(body: Callable[[], None]) -> Callable[[Sequence[str]], int]:
 def prepare() -> None:
   """Sets jax up; before anything else, since importing gymnax starts it."""
   import jax
-  if 'xla_force_host_platform_device_count' not in os.environ.get(
-      'XLA_FLAGS', ''):
-    jax.config.update('jax_num_cpu_devices', _CORES.value or cpu_devices())
+  told = 'JAX_NUM_CPU_DEVICES' in os.environ or (
+      'xla_force_host_platform_device_count' in os.environ.get('XLA_FLAGS', ''))
+  if _DEVICES.value or not told:
+    jax.config.update('jax_num_cpu_devices', _DEVICES.value or cpu_devices())
   if jax.config.jax_compilation_cache_dir is None and _CACHE.value:
     jax.config.update('jax_compilation_cache_dir', os.path.join(
         os.path.expanduser(_CACHE.value), processor()))
@@ -67,7 +69,9 @@ def cpu_devices() -> int:
   Small steps, as learners and decoding take them, fill one core at best; two
   devices on two cores take them 1.5 to 2 times as fast.
   """
-  cores = os.cpu_count() or 1
+  # Those that this process may use, where the system tells.
+  cores = (len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity')
+           else os.cpu_count() or 1)
   return 2 ** min(3, cores.bit_length() - 1)
 
 

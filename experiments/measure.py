@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
+import os
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from adjax import sharding
+from adjax import types
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,15 +41,15 @@ class Row:
 
   def __str__(self):
     text = (f'{self.stage:9} {self.case:48} {self.metric:24} '
-            f'{number(self.ours):>9} {self.unit}')
+            f'{digits(self.ours):>9} {self.unit}')
     if self.spread:
-      text += ' ({} to {})'.format(*map(number, self.spread))
+      text += ' ({} to {})'.format(*map(digits, self.spread))
     if self.peer:
-      text += f' | {self.peer}: {number(self.peer_value)}, {self.ratio:.2f}x'
+      text += f' | {self.peer}: {digits(self.peer_value)}, {self.ratio:.2f}x'
     return text
 
 
-def number(x: float) -> str:
+def digits(x: float) -> str:
   """As few digits as are worth anything."""
   if x >= 1e4:
     return f'{x:,.0f}'
@@ -77,14 +79,19 @@ def measure(
     jax.block_until_ready(function())
   found = {name: Seconds() for name in cases}
   begin = time.perf_counter()
-  for number_of_round in range(runs):
-    if number_of_round >= 3 and time.perf_counter() - begin > budget:
+  for done in range(runs):
+    if done >= 3 and time.perf_counter() - begin > budget:
       break
     for name, function in cases.items():
       start = time.perf_counter()
       jax.block_until_ready(function())
       found[name].append(time.perf_counter() - start)
   return found
+
+
+def alone(function: Callable[[], Any], runs: int) -> Seconds:
+  """Seconds of one function, measured beside nothing."""
+  return measure({'it': function}, runs)['it']
 
 
 def rate(
@@ -115,14 +122,42 @@ def compiled(
   return lambda: program(*args), time.perf_counter() - start
 
 
+def mesh() -> Any:
+  return sharding.mesh() if jax.device_count() > 1 else None
+
+
+def first_tasks(tasks: types.Task, num: int) -> types.Task:
+  """The first tasks, over again if there are fewer."""
+  index = jnp.arange(num) % types.num_tasks(tasks)
+  return jax.tree.map(lambda x: x[index], tasks)
+
+
+def torch_twin(
+    shape: dict[str, int], window: int
+) -> tuple[Any, tuple[Any, Any], str] | None:
+  """The PyTorch peer of a model: its module, its make(...), what it is called.
+
+  None where there is no PyTorch.
+  """
+  try:
+    from experiments import torch_twin
+  except ImportError:
+    return None
+  device = 'cuda' if jax.default_backend() == 'gpu' else 'cpu'
+  *models, name = torch_twin.make(shape, window, os.cpu_count(), device)
+  return torch_twin, models, name
+
+
 def products() -> tuple[Callable[[], Any], float]:
   """A program of products of 2048 x 2048 float32 matrices, and its FLOPs.
 
   One on each device, in a loop, so that memory is not asked for anew.
   """
-  size, times, count = 2048, 4, jax.device_count()
+  # Enough of them to forget what starting a program costs.
+  times = 4 if jax.default_backend() == 'cpu' else 400
+  size, count = 2048, jax.device_count()
   x = jax.device_put(jnp.ones((count, size, size)),
-                     sharding.split(sharding.mesh()))
+                     sharding.split_over(sharding.mesh()))
   program, _ = compiled(lambda x: jax.lax.fori_loop(
       0, times, lambda _, y: jax.vmap(jnp.matmul)(y, x) / size, x), x)
   return program, 2 * size**3 * times * count
@@ -130,9 +165,9 @@ def products() -> tuple[Callable[[], Any], float]:
 
 def copy_bandwidth(runs: int) -> float:
   """Bytes/s read and written by an addition in place, on all devices."""
-  count, times = jax.device_count(), 4
+  count, times = jax.device_count(), 32
   x = jax.device_put(jnp.zeros((count, 2**26 // count)),
-                     sharding.split(sharding.mesh()))
+                     sharding.split_over(sharding.mesh()))
   program, _ = compiled(lambda x: jax.lax.fori_loop(
       0, times, lambda _, y: y + 1, x), x)
-  return 2 * x.nbytes * times / measure({0: program}, runs)[0].median
+  return 2 * x.nbytes * times / alone(program, runs).median

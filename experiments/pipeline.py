@@ -265,14 +265,15 @@ def held_out(
 ) -> dict[str, types.History]:
   """History [seeds, N, R, T] of the last models on every held-out set."""
   evaluate = experiment.evaluate
+  every, apart = distill.together(
+      {'held_out': tasks.held_out} | dict(tasks.shifted))
 
   def live(args):
     params, seed = args
-    return distill.evaluate_sets(
-        tasks.env, model, params,
-        {'held_out': tasks.held_out} | dict(tasks.shifted),
-        jax.random.fold_in(key, seed), evaluate.held_out_runs,
-        evaluate.episodes * tasks.episode_length, evaluate.temperature, mesh)
+    return apart(distill.evaluate(
+        tasks.env, model, params, every, jax.random.fold_in(key, seed),
+        evaluate.held_out_runs, evaluate.episodes * tasks.episode_length,
+        evaluate.temperature, mesh))
 
   args = states.params, jnp.arange(experiment.seeds)
   program = clock.compile(sharding.over_seeds(live), args)

@@ -61,13 +61,24 @@ class Model(nn.Module):
     return self.head(self.norm(x))
 
 
-def make(shape, window, threads, cells=9, actions=5):
-  """A model by the fields of transformer.Config, and the same compiled."""
+def make(shape, window, threads, device='cpu', cells=9, actions=5):
+  """A model by the fields of transformer.Config.
+
+  Returns:
+    The module; the same compiled, or itself where there is no compiler; which
+    of the two, in words.
+  """
   torch.set_num_threads(threads)
   torch.manual_seed(0)
+  # Or the shapes of models made before would make it compile for any shape.
+  torch._dynamo.reset()
   model = Model(shape['layers'], shape['width'], shape['heads'],
-                shape['feed_forward'], window, cells, actions)
-  return model, torch.compile(model)
+                shape['feed_forward'], window, cells, actions).to(device)
+  try:
+    torch.compile(lambda x: x + 1)(torch.ones(2, device=device))
+  except Exception:
+    return model, model, 'PyTorch, eager'
+  return model, torch.compile(model, dynamic=False), 'PyTorch, compiled'
 
 
 def trainer(model, compiled, inputs, targets, batch_size, length):
@@ -84,15 +95,16 @@ def trainer(model, compiled, inputs, targets, batch_size, length):
   optimizer = torch.optim.AdamW(
       model.parameters(), 2e-3, betas=(0.9, 0.98), weight_decay=0.01,
       fused=True)
-  inputs = [torch.tensor(x) for x in inputs]
+  device = next(model.parameters()).device
+  inputs = [torch.tensor(x, device=device) for x in inputs]
   inputs = [x if x.is_floating_point() else x.long() for x in inputs]
-  targets = torch.tensor(targets).long()
+  targets = torch.tensor(targets, device=device).long()
   streams, steps = targets.shape
 
   def update():
-    stream = torch.randint(streams, (batch_size, 1))
-    time = torch.randint(steps - length + 1, (batch_size, 1))
-    time = time + torch.arange(length)
+    stream = torch.randint(streams, (batch_size, 1), device=device)
+    time = torch.randint(steps - length + 1, (batch_size, 1), device=device)
+    time = time + torch.arange(length, device=device)
     logits = compiled(*(x[stream, time] for x in inputs))
     loss = F.cross_entropy(
         logits.flatten(0, 1), targets[stream, time].flatten())
@@ -105,21 +117,24 @@ def trainer(model, compiled, inputs, targets, batch_size, length):
   return update
 
 
-def actor(compiled, goals, window, size=9):
+def actor(model, compiled, goals, window, size=9):
   """A function (steps) -> rewards that acts with a full window behind it.
 
   Args:
-    compiled: the model.
+    model: the module.
+    compiled: what is run.
     goals: NumPy cells [N, 2], one for each environment.
     window: W, steps encoded anew for every action.
     size: cells along a side.
   """
-  goals = torch.tensor(goals).long()
+  device = next(model.parameters()).device
+  goals = torch.tensor(goals, device=device).long()
   num = len(goals)
-  moves = torch.tensor([(-1, 0), (1, 0), (0, 1), (0, -1), (0, 0)])
-  obs = torch.full((num, window, 2), size // 2)
-  action = torch.full((num, window), -1)
-  reward, done = torch.zeros(num, window), torch.zeros(num, window)
+  moves = torch.tensor(
+      [(-1, 0), (1, 0), (0, 1), (0, -1), (0, 0)], device=device)
+  obs = torch.full((num, window, 2), size // 2, device=device)
+  action = torch.full((num, window), -1, device=device)
+  reward, done = torch.zeros(2, num, window, device=device)
 
   @torch.inference_mode()
   def act(steps):
@@ -133,7 +148,7 @@ def actor(compiled, goals, window, size=9):
       if ends:
         cell = torch.full_like(cell, size // 2)
       for ring, new in ((obs, cell), (action, chosen), (reward, now),
-                        (done, torch.full((num,), float(ends)))):
+                        (done, float(ends))):
         ring.copy_(ring.roll(-1, 1))
         ring[:, -1] = new
       paid += now.sum().item()

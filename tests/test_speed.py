@@ -1,7 +1,7 @@
 """What programs must be like in order to be fast; no clock is read here."""
 
-import dataclasses
 import json
+import math
 import os
 import pathlib
 import re
@@ -55,19 +55,21 @@ def test_a_decoded_step_copies_nothing_of_its_cache(history):
   text = jax.jit(lambda params: distill.evaluate(
       TASKS.env, MODEL, params, one, jax.random.key(0), ENVIRONMENTS, 120)
                  ).lower(params).compile().as_text()
-  ring = f'f32[{ENVIRONMENTS},2,{WINDOW},8]'
-  allowed = ('get-tuple-element', 'parameter', 'bitcast',
-             'dynamic-update-slice')
+  size = ENVIRONMENTS * 2 * WINDOW * 8
   written = 0
   for body in while_bodies(text):
     for line in body:
       found = re.match(
-          r'\s+(?:ROOT )?%(\S+) = ' + re.escape(ring) + r'\S* (\S+?)\(', line)
-      if found:
-        name, op = found.groups()
-        in_place = op == 'fusion' and 'dynamic-update-slice' in name
-        written += in_place or op == 'dynamic-update-slice'
-        assert in_place or op in allowed, line
+          r'\s+(?:ROOT )?%(\S+) = (\(.*?\)|\S+) ([\w-]+)\(', line)
+      if not found:
+        continue
+      name, shapes, op = found.groups()
+      rings = [shape for shape in re.findall(r'f32\[([\d,]+)\]', shapes)
+               if math.prod(map(int, shape.split(','))) == size]
+      if rings and op not in ('get-tuple-element', 'parameter', 'bitcast',
+                              'tuple', 'while'):
+        assert 'dynamic-update-slice' in name and len(rings) == 1, line
+        written += 1
   assert written == 4  # Keys and values of two layers.
 
 
@@ -93,13 +95,16 @@ def test_an_epoch_is_traced_once_and_never_meets_the_host(
 def test_sets_of_tasks_live_in_one_loop_as_they_would_alone(history):
   params = jax.tree.map(lambda x: x[0], make_states(history).params)
   args = jax.random.key(0), 2, 40
-  together = jax.jit(lambda params: distill.evaluate_sets(
-      TASKS.env, MODEL, params,
-      {'a': TASKS.validation, 'b': TASKS.held_out}, *args))(params)
+  every, apart = distill.together(
+      {'a': TASKS.validation, 'b': TASKS.held_out})
+  together = apart(jax.jit(lambda params: distill.evaluate(
+      TASKS.env, MODEL, params, every, *args))(params))
   alone = jax.jit(lambda params: distill.evaluate(
       TASKS.env, MODEL, params, TASKS.validation, *args))(params)
   jax.tree.map(np.testing.assert_array_equal, together['a'], alone)
   assert together['b'].done.shape == (4, 2, 40)
+  jax.tree.map(np.testing.assert_array_equal,
+               apart(every), {'a': TASKS.validation, 'b': TASKS.held_out})
 
 
 def test_rotations_made_ahead_are_those_of_the_full_pass():
@@ -117,10 +122,8 @@ flags.FLAGS(['program', '--compilation_cache=' + sys.argv[1]])
 cli.prepare()
 import jax
 from jax import monitoring
-hits = []
-monitoring.register_event_listener(
-    lambda event, **_: hits.append(event) if event.endswith('/cache_hits')
-    else None)
+events = []
+monitoring.register_event_listener(lambda event, **_: events.append(event))
 from adjax import in_context
 from tests import test_speed as t
 history = t.histories.streams(t.histories.generate(
@@ -132,52 +135,60 @@ state = jax.jit(lambda key: t.distill.init(t.CONFIG, t.MODEL, history, key))(
 losses = jax.jit(lambda state: jax.lax.scan(
     lambda state, _: t.distill.update(t.CONFIG, t.MODEL, state, sequences),
     state, None, 5)[1]['loss'])(state)
-print(json.dumps([losses.tolist(), history.action.tolist(), len(hits)]))
+print(json.dumps([losses.tolist(), history.action.tolist()] + [
+    sum(event.endswith(end) for event in events)
+    for end in ('/compile_requests_use_cache', '/cache_hits')]))
 '''
 
 
 def test_a_second_start_compiles_nothing_and_computes_the_same(tmp_path):
   environment = {name: value for name, value in os.environ.items()
                  if not name.startswith(('JAX_', 'XLA_'))}
+  environment['JAX_PLATFORMS'] = 'cpu'
   first, second = (
       json.loads(subprocess.run(
           [sys.executable, '-c', PROGRAM, str(tmp_path)], cwd=ROOT, check=True,
           capture_output=True, text=True, env=environment).stdout)
       for _ in range(2))
   assert first[:2] == second[:2]
-  assert first[2] < 5 < second[2]
+  asked, found = second[2:]
+  assert asked == found > 5
+  assert first[3] < first[2] == asked
 
 
 def test_a_processor_is_as_many_devices_as_divide_a_batch(monkeypatch):
   from experiments import cli
   from experiments import pipeline
   for cores, devices in ((1, 1), (2, 2), (6, 4), (8, 8), (96, 8)):
-    monkeypatch.setattr(cli.os, 'cpu_count', lambda cores=cores: cores)
+    monkeypatch.setattr(cli.os, 'sched_getaffinity',
+                        lambda _, cores=cores: range(cores), raising=False)
     assert cli.cpu_devices() == devices
+  monkeypatch.setattr(pipeline.jax, 'default_backend', lambda: 'cpu')
   monkeypatch.setattr(pipeline.jax, 'device_count', lambda: 4)
   monkeypatch.setattr(pipeline.sharding, 'mesh', lambda count: count)
   assert [pipeline.make_mesh(size) for size in (16, 6, 5)] == [4, 2, None]
 
 
 def test_flops_are_what_a_compiler_counts():
-  from experiments import benchmark_stages as stages
-  model = stages.make_model(256, 32)
+  from experiments import benchmark_evaluate
+  from experiments import benchmark_train
+  model = benchmark_train.make_model(256, 32)
   inputs = jax.tree.map(
-      lambda x: jnp.repeat(x, 32, 0), stages.one_input(model.env))
+      lambda x: jnp.repeat(x, 32, 0), benchmark_evaluate.one_input(model.env))
   params = model.init(jax.random.key(0), inputs)
   counted = jax.jit(model.apply).lower(
       params, inputs).compile().cost_analysis()['flops']
   # Ours leave out norms and softmaxes, and what is masked.
-  assert 0.9 < stages.flops(model.config, 32) / 3 * 32 / counted < 1.02
+  ours = benchmark_train.flops(model.config, 32) / 3 * 32
+  assert 0.9 < ours / counted < 1.02
 
 
-@pytest.mark.parametrize('learners', [400])
-def test_the_numpy_peers_learn_as_ours_do(learners):
+def test_the_numpy_peers_learn_as_ours_do():
   from adjax import metrics
   from adjax.envs import bandit
   from adjax.learners import ucb
   from experiments import numpy_twin
-  tasks = dark_room.tasks()
+  tasks, learners = dark_room.tasks(), 1500
   some = jax.tree.map(lambda x: jnp.resize(x, (learners, *x.shape[1:])),
                       tasks.train)
   ours = histories.generate(
@@ -190,7 +201,7 @@ def test_the_numpy_peers_learn_as_ours_do(learners):
   assert done.sum(0).tolist() == [40] * learners
   peers = reward.reshape(40, 20, learners).sum(1).mean(1)
   halves = lambda x: x.reshape(2, 20).mean(1)
-  np.testing.assert_allclose(halves(curve), halves(peers), atol=0.6)
+  np.testing.assert_allclose(halves(curve), halves(peers), atol=0.4)
   assert peers[-10:].mean() > peers[:5].mean() + 3
 
   law = bandit.tasks()
@@ -219,7 +230,7 @@ def test_the_pytorch_peer_is_causal_and_learns():
   update = torch_twin.trainer(model, model, inputs, obs[..., 0] % 5, 8, 12)
   losses = [update() for _ in range(60)]
   assert losses[-1] < 0.7 * losses[0]
-  act = torch_twin.actor(model, np.array([[4, 4], [0, 0]]), 12)
+  act = torch_twin.actor(model, model, np.array([[4, 4], [0, 0]]), 12)
   assert 0 <= act(20) <= 40
 
 
@@ -234,19 +245,14 @@ def test_a_benchmark_prints_rows_and_writes_them(tmp_path):
   path = tmp_path / 'rows.json'
   # Two rows in place of a stage that takes minutes.
   code = f"""
-import sys, types
-import experiments
 from absl import flags
 from experiments import benchmark, cli
 flags.FLAGS(['b', '--stage=train', '--runs=3', '--json={path}'])
 cli.prepare()
-from experiments import measure
-stages = types.SimpleNamespace(make_histories=None, evaluate=None)
-stages.train = lambda runs: [
+from experiments import benchmark_train, measure
+benchmark_train.rows = lambda runs: [
     measure.Row('train', 'case', 'speed', 2.0, '/s', 'peer', 1.0, 2.0),
     measure.Row('train', 'case', 'time', runs, 's')]
-sys.modules['experiments.benchmark_stages'] = stages
-experiments.benchmark_stages = stages
 raise SystemExit(benchmark.main(['b']))"""
   subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)
   assert json.loads(path.read_text()) == [
@@ -254,7 +260,6 @@ raise SystemExit(benchmark.main(['b']))"""
        'unit': '/s', 'peer': 'peer', 'peer_value': 1.0, 'ratio': 2.0},
       {'stage': 'train', 'case': 'case', 'metric': 'time', 'ours': 3,
        'unit': 's', 'peer': None, 'peer_value': None, 'ratio': None}]
-  assert dataclasses.asdict(row)['spread'] == (10, 30)
 
 
 def test_collectives_are_counted_in_the_text_of_a_program():
