@@ -56,9 +56,7 @@ def in_context(
     return State(place, inputs, model.empty_cache())
 
   def draw(key, calls):
-    action_key, env_key = jax.random.split(key)
-    noise = jax.random.gumbel(action_key, (calls, acting.num_actions(env)))
-    return noise, jax.random.split(env_key, calls)
+    return jax.random.gumbel(key, (calls, acting.num_actions(env)))
 
   def step(task, state, chance):
     noise, env_key = chance
@@ -70,7 +68,7 @@ def in_context(
         place.obs, seen.action, seen.reward, seen.done)
     return State(place, inputs, cache), acting.single(seen)
 
-  return types.Learner(init, step, draw=draw)
+  return types.Learner(init, step, draw=acting.beside_env_keys(draw))
 
 
 def choose(

@@ -104,18 +104,14 @@ def bandit(
   def init(task, key):
     return Arms(begin(env, task, key), jnp.zeros(arms), jnp.zeros(arms))
 
-  def draws(key, calls):
-    action_key, env_key = jax.random.split(key)
-    return draw(action_key, calls), jax.random.split(env_key, calls)
-
   def step(task, state, chance):
-    chance, env_key = chance
-    action = choose(state.pulls, state.total, chance)
+    own, env_key = chance
+    action = choose(state.pulls, state.total, own)
     place, seen = act(env, task, state.place, action, env_key)
     return Arms(place, state.pulls.at[action].add(1.0),
                 state.total.at[action].add(seen.reward)), single(seen)
 
-  return types.Learner(init, step, draw=draws)
+  return types.Learner(init, step, draw=beside_env_keys(draw))
 
 
 def view(env: Any) -> Callable[[chex.Array], chex.Array]:
@@ -148,13 +144,17 @@ def anneal(
   return start + (end - start) * share
 
 
-def uniform(
-    key: chex.PRNGKey, calls: int
-) -> tuple[chex.Array, chex.PRNGKey]:
-  """A Learner's draw: numbers in [0, 1) to act by, keys for the environment."""
-  action_key, env_key = jax.random.split(key)
-  return (jax.random.uniform(action_key, (calls,)),
-          jax.random.split(env_key, calls))
+def beside_env_keys(draw: Callable[..., Any]) -> Callable[..., Any]:
+  """A Learner's draw: what draw(key, calls) makes, keys for the environment."""
+  def both(key, calls):
+    action_key, env_key = jax.random.split(key)
+    return draw(action_key, calls), jax.random.split(env_key, calls)
+  return both
+
+
+def uniform(key: chex.PRNGKey, calls: int) -> chex.Array:
+  """A number from [0, 1) for each call, as epsilon_greedy wants one."""
+  return jax.random.uniform(key, (calls,))
 
 
 def epsilon_greedy(

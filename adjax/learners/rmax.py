@@ -102,4 +102,5 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
         place, successor, reward, going_on, known, values, rewards)
     return state, acting.single(seen)
 
-  return types.Learner(init, step, draw=acting.uniform)
+  return types.Learner(
+      init, step, draw=acting.beside_env_keys(acting.uniform))

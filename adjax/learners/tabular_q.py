@@ -112,4 +112,5 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
     return (State(place, values, rewards, state.time + 1, tries),
             acting.single(seen))
 
-  return types.Learner(init, step, draw=acting.uniform)
+  return types.Learner(
+      init, step, draw=acting.beside_env_keys(acting.uniform))

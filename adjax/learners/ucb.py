@@ -13,7 +13,6 @@ import dataclasses
 import functools
 
 import chex
-import jax
 import jax.numpy as jnp
 
 from adjax import config as config_lib
@@ -41,8 +40,7 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """UCB1 on the arms of a bandit."""
   return acting.bandit(
       tasks.env, lambda pulls, total, u: acting.epsilon_greedy(
-          indices(config, pulls, total), 0.0, u),
-      lambda key, calls: jax.random.uniform(key, (calls,)))
+          indices(config, pulls, total), 0.0, u), acting.uniform)
 
 
 def indices(
