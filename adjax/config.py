@@ -31,7 +31,7 @@ def override(config: Any, assignments: list[str]) -> Any:
 
   Raises:
     ValueError: on an unknown field, an ill-typed value or one the config
-      refuses.
+      refuses; it names a field that was set.
   """
   changes = {}
   for assignment in assignments:
@@ -75,7 +75,15 @@ def _replace(config: Any, changes: dict, prefix: str) -> Any:
                                    for f in dataclasses.fields(old)))
     else:
       new[name] = parse(path, value, hints[name])
-  return dataclasses.replace(config, **new)
+  try:
+    return dataclasses.replace(config, **new)
+  except ValueError as error:
+    # What does not go together is said of one field; any may have been set.
+    given = flatten(changes, prefix)
+    if any(name in str(error) for name in given):
+      raise
+    given = ' '.join(f'{name}={text}' for name, text in given.items())
+    raise ValueError(f'--set {given}: {error}') from None
 
 
 def parse(path: str, text: str, kind: Any) -> Any:

@@ -14,6 +14,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from adjax import arrays
 from adjax import config as config_lib
 from adjax import model
 
@@ -59,6 +60,7 @@ class Layer(nn.Module):
   def __call__(
       self, x: chex.Array, carry: tuple[chex.Array, chex.Array]
   ) -> tuple[chex.Array, tuple[chex.Array, chex.Array]]:
+    arrays.check('x [L, D] float, carry [D] float', x, carry, D=self.width)
     # Every step's share of the gates in one product; only what depends on the
     # step before is left for the scan.
     driven = nn.Dense(4 * self.width)(x)

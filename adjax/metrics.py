@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adjax import arrays
+
 
 def episode_returns(
     reward: chex.Array, done: chex.Array, num_episodes: int
@@ -22,7 +24,7 @@ def episode_returns(
     returns [E], and finished [E], false where an episode did not end within T;
     its return is then 0 and means nothing.
   """
-  chex.assert_rank([reward, done], 1)
+  arrays.check('reward [T] number, done [T] bool', reward, done)
   ended = jnp.cumsum(done)
   returns = jnp.zeros(num_episodes).at[ended - done].add(reward, mode='drop')
   finished = jnp.arange(num_episodes) < ended[-1]
@@ -34,6 +36,7 @@ def learning_curves(
     reward: chex.Array, done: chex.Array, num_episodes: int
 ) -> chex.Array:
   """Returns [..., E] of streams [..., T]; NaN where an episode did not end."""
+  arrays.check('reward [*S, T] number, done [*S, T] bool', reward, done)
   shape = reward.shape[:-1]
   returns, finished = jax.vmap(
       functools.partial(episode_returns, num_episodes=num_episodes))(
@@ -46,7 +49,9 @@ def iqm(x: np.ndarray, axis: int = 0) -> np.ndarray:
 
   NaN entries are left out, the weights of the two outermost shares exact.
   """
-  x = np.sort(np.moveaxis(np.asarray(x, np.float64), axis, 0), axis=0)
+  x = np.asarray(x)
+  arrays.check('x [N, ...] number', x)
+  x = np.sort(np.moveaxis(x.astype(np.float64), axis, 0), axis=0)
   count = (~np.isnan(x)).sum(0)
   rank = np.arange(x.shape[0]).reshape(-1, *([1] * (x.ndim - 1)))
   low, high = count / 4, 3 * count / 4
@@ -71,6 +76,7 @@ def bootstrap(
     resamples: how many.
     seed: of the resampling.
   """
+  arrays.check('x [seeds, N, R, ...] number', x)
   rng = np.random.default_rng(seed)
   seeds, num_tasks, runs = x.shape[:3]
   task = np.arange(num_tasks)[:, None]

@@ -15,6 +15,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from adjax import arrays
 from adjax.learners import acting
 from adjax.learners import networks
 
@@ -41,7 +42,7 @@ class Embedding(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: Inputs, deterministic: bool) -> chex.Array:
-    chex.assert_rank(inputs.action, 1)
+    arrays.check_steps('inputs', inputs, 'L')
     num_actions = acting.num_actions(self.env)
     parts = [
         networks.Observe(self.env, self.config.channels)(inputs.obs),
@@ -115,6 +116,8 @@ class SequenceModel(nn.Module):
 
   def step(self, inputs: Inputs, cache: Any) -> tuple[chex.Array, Any]:
     """Logits [A] of one step (inputs without L), and the cache after it."""
+    arrays.check_steps('inputs', inputs, '')
+    arrays.check_like('cache', cache, jax.eval_shape(self.empty_cache))
     x, cache = self.next_features(
         jax.tree.map(lambda leaf: leaf[None], inputs), cache)
     return self.head(self.norm(x))[0], cache

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adjax import arrays
 from adjax import config as config_lib
 from adjax import model
 
@@ -102,6 +103,7 @@ class Block(nn.Module):
 
   def heads(self, x: chex.Array, turns: chex.Array) -> tuple[chex.Array, ...]:
     """Queries, keys (both rotated) and values [H, L, D/H] of tokens [L, D]."""
+    arrays.check('x [L, D] float', x, D=self.config.width)
     qkv = self.qkv(self.attention_norm(x))
     qkv = qkv.reshape(x.shape[0], 3 * self.config.heads, -1)
     q, k, v = jnp.split(jnp.swapaxes(qkv, 0, 1), 3)
@@ -111,6 +113,9 @@ class Block(nn.Module):
       self, x: chex.Array, attended: chex.Array, deterministic: bool
   ) -> chex.Array:
     """Tokens [L, D] after what they attended to [H, L, D/H] is added."""
+    arrays.check(
+        'x [L, D] float, attended [H, L, D/H] float', x, attended,
+        D=self.config.width, H=self.config.heads)
     attended = jnp.swapaxes(attended, 0, 1).reshape(x.shape)
     x = x + self.dropout(self.out(attended), deterministic)
     hidden = nn.gelu(self.up(self.perceptron_norm(x)))
@@ -170,6 +175,7 @@ def turn(size: int, time: chex.Array) -> chex.Array:
   Of NumPy times they are constants: what a compiler makes in place is made anew
   for every element that is rotated, and cosines cost more than attention does.
   """
+  arrays.check('time [L] number', time)
   library = np if isinstance(time, np.ndarray) else jnp
   half = size // 2
   frequency = np.float32(10_000.0 ** (-np.arange(half) / half))
@@ -179,6 +185,9 @@ def turn(size: int, time: chex.Array) -> chex.Array:
 
 def rotate(x: chex.Array, turns: chex.Array) -> chex.Array:
   """Rotary positions (Su et al. 2021) on [H, L, D/H], by [2, L, D/2H]."""
+  arrays.check('x [H, L, D/H] float', x)
+  arrays.check('turns [2, L, half] float', turns, L=x.shape[1],
+               half=x.shape[2] // 2)
   cos, sin = turns
   a, b = jnp.split(x, 2, -1)
   return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
@@ -201,6 +210,10 @@ def attend(
   Queries go in chunks that are given only the keys some of them see, so that a
   sequence longer than the window costs no more a step than one as long.
   """
+  arrays.check('q [H, L, D/H] float, k [H, L, D/H] float, v [H, L, D/H] float',
+               q, k, v)
+  if dropout:
+    arrays.check('key [] key', key)
   length = q.shape[1]
   outputs = []
   for index, start in enumerate(range(0, length, CHUNK)):

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
 
@@ -247,6 +248,7 @@ class Adapter(environment.Environment):
 
   def draw(self, key: chex.PRNGKey) -> EnvParams:
     """One task."""
+    arrays.check('key [] key', key)
     range_key, reset_key, permutation_key = jax.random.split(key, 3)
     inner = self._params
     for i, (name, low, high) in enumerate(self.config.law.ranges):
@@ -286,6 +288,8 @@ class Adapter(environment.Environment):
 
   def inner_action(self, action: chex.Array, params: EnvParams) -> chex.Array:
     """The action [] of the environment itself, or [*its own shape]."""
+    arrays.check('action [] integer, params.permutation [A] integer',
+                 action, params.permutation, A=self.num_actions)
     action = params.permutation[action]
     if self._lattice is None:
       return action

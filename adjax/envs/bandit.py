@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
 
@@ -146,6 +147,7 @@ class Bandit(environment.Environment):
 
 def optimal_return(task: EnvParams) -> chex.Array:
   """The mean [] of the best arm."""
+  arrays.check('task.means [A] float', task.means)
   return task.means.max()
 
 
@@ -153,6 +155,7 @@ def optimal_policy(
     task: EnvParams, state: EnvState, key: chex.PRNGKey
 ) -> chex.Array:
   """A best arm, ties uniformly."""
+  arrays.check('task.means [A] float, key [] key', task.means, key)
   del state
   best = task.means == task.means.max()
   return jax.random.categorical(key, jnp.where(best, 0.0, -jnp.inf))
@@ -163,8 +166,12 @@ def draw_means(
 ) -> np.ndarray:
   """Means [N, A], float32, of so many tasks of a law."""
   # One row a task, so that more tasks begin with the same ones.
-  u = rng.random((num_tasks, config.arms + 1))
-  means, share = u[:, 1:], u[:, :1]
+  return means_of(config, law, rng.random((num_tasks, config.arms + 1)))
+
+
+def means_of(config: Config, law: str, u: chex.Array) -> chex.Array:
+  """Means [..., A], float32, of a law from uniform numbers [..., A + 1]."""
+  means, share = u[..., 1:], u[..., :1]
   if law == 'uniform':
     return means.astype(np.float32)
   odd = np.arange(config.arms) % 2 == 0  # Arms 1, 3, 5, ...
@@ -184,8 +191,13 @@ def tasks(config: Config = BANDIT) -> types.TaskDistribution:
         means=jnp.asarray(draw_means(config, law, rng, num_tasks)),
         max_steps_in_episode=jnp.ones(num_tasks, jnp.int32))
 
+  def fresh(key):
+    u = jax.random.uniform(key, (config.arms + 1,))
+    return EnvParams(means=means_of(config, config.law, u),
+                     max_steps_in_episode=jnp.int32(1))
+
   return types.TaskDistribution(
-      env=Bandit(config),
+      env=Bandit(config), fresh=fresh,
       train=draw(config.law, 'train', config.num_train),
       validation=draw(config.law, 'validation', config.num_validation),
       held_out=draw(config.law, 'held_out', config.num_held_out),

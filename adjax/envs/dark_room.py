@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
 
@@ -181,7 +182,8 @@ def _next_goal(params: EnvParams, found: chex.Array) -> chex.Array:
 
 def walk(obs: chex.Array, target: chex.Array, key: chex.PRNGKey) -> chex.Array:
   """An action on a shortest way from cell to cell [2], ties uniformly."""
-  chex.assert_shape([obs, target], (2,))
+  arrays.check('obs [2] integer, target [2] integer, key [] key',
+               obs, target, key)
   dx, dy = target[0] - obs[0], target[1] - obs[1]
   horizontal = jnp.where(dx > 0, RIGHT, LEFT)
   vertical = jnp.where(dy > 0, UP, DOWN)
@@ -196,11 +198,15 @@ def optimal_policy(
     task: EnvParams, state: EnvState, key: chex.PRNGKey
 ) -> chex.Array:
   """Straight to the next goal; once the last is found, it stays there."""
+  arrays.check('task.goals [G, 2] integer, state.position [2] integer, '
+               'state.found [] integer', task.goals, state.position,
+               state.found)
   return walk(state.position, _next_goal(task, state.found), key)
 
 
 def optimal_return(config: Config, task: EnvParams) -> chex.Array:
   """The return [] of the optimal policy on one task, from any start."""
+  arrays.check('task.goals [G, 2] integer', task.goals, G=config.num_goals)
   if config.pays_once or config.terminate:
     return jnp.float32(config.num_goals)
   distance = jnp.abs(task.goals[0].astype(jnp.int32) - config.size // 2).sum()

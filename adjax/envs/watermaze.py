@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
 
@@ -220,6 +221,8 @@ def move(
 
   At the rim only the part of a step that leads out of the pool is lost.
   """
+  arrays.check('position [2] float, heading [] float, moved [3] float',
+               position, heading, moved)
   heading = _wrap(heading + TURN * moved[2])
   cos, sin = jnp.cos(heading), jnp.sin(heading)
   way = jnp.stack([moved[0] * cos - moved[1] * sin,
@@ -243,7 +246,7 @@ def draw(config: Config, obs: chex.Array) -> chex.Array:
   v alone, so that a pixel costs a few multiplications and comparisons and no
   division or trigonometry.
   """
-  chex.assert_shape(obs, (6,))
+  arrays.check('obs [6] float', obs)
   height, width = config.height, config.width
   pixel = 2 * math.tan(math.radians(config.field_of_view) / 2) / width
   u = pixel * (np.arange(width, dtype=np.float32) + 0.5 - width / 2)
@@ -327,7 +330,8 @@ def walk(obs: chex.Array, target: chex.Array, key: chex.PRNGKey) -> chex.Array:
   To the platform that the target shows, or else to the place it is seen from.
   There it turns on the spot, as no action is to stay.
   """
-  chex.assert_shape([obs, target], (6,))
+  arrays.check('obs [6] float, target [6] float, key [] key',
+               obs, target, key)
   goal = jnp.where(target[5] > 0, target[3:5], target[:2])
   return _towards(goal, obs[:2], obs[2], key)
 
@@ -336,6 +340,9 @@ def optimal_policy(
     task: EnvParams, state: EnvState, key: chex.PRNGKey
 ) -> chex.Array:
   """A near-shortest way to the platform; once there, turns on the spot."""
+  arrays.check('task.platform [2] float, state.position [2] float, '
+               'state.heading [] float, key [] key',
+               task.platform, state.position, state.heading, key)
   return _towards(task.platform, state.position, state.heading, key)
 
 
@@ -391,15 +398,22 @@ def tasks(config: Config = WATERMAZE) -> types.TaskDistribution:
   rng = np.random.default_rng(config.split_seed)
 
   def sample(count):
-    distance = (1 - config.platform_radius) * np.sqrt(rng.random(count))
-    angle = 2 * np.pi * rng.random(count)
-    platforms = distance * np.stack([np.cos(angle), np.sin(angle)])
+    platforms = place(np, rng.random(count), rng.random(count))
     return _params(config, platforms.T, config.platform_radius)
+
+  def place(xp, u, v):  # Uniformly on the disc of the centres.
+    distance, angle = (1 - config.platform_radius) * xp.sqrt(u), 2 * np.pi * v
+    return distance * xp.stack([xp.cos(angle), xp.sin(angle)])
+
+  def fresh(key):
+    platform = place(jnp, *jax.random.uniform(key, (2,)))
+    return jax.tree.map(lambda x: x[0], _params(
+        config, platform[None], config.platform_radius))
 
   held_out, validation, train = map(
       sample, (config.num_held_out, config.num_validation, config.num_train))
   return types.TaskDistribution(
-      env=Watermaze(config), train=train, validation=validation,
+      env=Watermaze(config), fresh=fresh, train=train, validation=validation,
       held_out=held_out, support=lattice(config),
       episode_length=config.episode_length, optimal_return=optimal_return,
       optimal_policy=optimal_policy, walk=walk)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adjax import arrays
 from adjax import types
 
 
@@ -21,6 +22,7 @@ class Place(NamedTuple):
 
 def begin(env: Any, task: types.Task, key: chex.PRNGKey) -> Place:
   """The first place of a life."""
+  _check_task(env, task, key)
   obs, env_state = env.reset(key, task)
   return Place(env_state, obs)
 
@@ -30,6 +32,9 @@ def act(
     key: chex.PRNGKey,
 ) -> tuple[Place, types.Transition]:
   """One step; where an episode ends, the new place is the next one's first."""
+  _check_task(env, task, key)
+  arrays.check('place.obs [*O] any, action [] integer', place.obs, action,
+               O=env.observation_space(task).shape)
   obs, env_state, reward, terminated, truncated, info = env.step(
       key, place.env_state, action, task)
   transition = types.Transition(
@@ -42,10 +47,17 @@ def act(
   return Place(env_state, obs), transition
 
 
+def _check_task(env, task, key):
+  arrays.check('key [] key', key)
+  arrays.check_like(
+      'task', task, jax.eval_shape(lambda: env.default_params))
+
+
 def begin_all(
     env: Any, task: types.Task, key: chex.PRNGKey, copies: int
 ) -> Place:
   """The first places [K] of so many copies."""
+  arrays.check('key [] key', key)
   return jax.vmap(lambda key: begin(env, task, key))(
       jax.random.split(key, copies))
 
@@ -55,6 +67,8 @@ def act_all(
     key: chex.PRNGKey,
 ) -> tuple[Place, types.Transition]:
   """One step of every copy: places [K] and actions [K] to Transition [K]."""
+  arrays.check('action [K] integer, places [K, ...] any, key [] key',
+               action, places, key)
   return jax.vmap(
       lambda place, action, key: act(env, task, place, action, key))(
           places, action, jax.random.split(key, action.shape[0]))
@@ -62,6 +76,7 @@ def act_all(
 
 def single(transition: types.Transition) -> types.Transition:
   """One step of one copy as Transition [n=1, K=1]."""
+  arrays.check_steps('transition', transition, '')
   return jax.tree.map(lambda x: x[None, None], transition)
 
 
@@ -140,6 +155,7 @@ def anneal(
     start: float, end: float, steps: int, time: chex.Array
 ) -> chex.Array:
   """From start to end, linearly over so many steps, then end."""
+  arrays.check('time [] number', time)
   share = jnp.clip(time / max(steps, 1), 0.0, 1.0)
   return start + (end - start) * share
 
@@ -154,6 +170,7 @@ def beside_env_keys(draw: Callable[..., Any]) -> Callable[..., Any]:
 
 def uniform(key: chex.PRNGKey, calls: int) -> chex.Array:
   """A number from [0, 1) for each call, as epsilon_greedy wants one."""
+  arrays.check('key [] key', key)
   return jax.random.uniform(key, (calls,))
 
 
@@ -165,7 +182,8 @@ def epsilon_greedy(
   One random number u from [0, 1) serves both draws: below epsilon it picks
   among all actions, above it among the best.
   """
-  chex.assert_rank(values, 1)
+  arrays.check('values [A] number, epsilon [] number, u [] float',
+               values, epsilon, u)
   explore = u < epsilon
   allowed = explore | (values == fold(jnp.maximum, values))
   share = jnp.where(explore, u / jnp.maximum(epsilon, 1e-9),
@@ -180,7 +198,7 @@ _SHORT = 32
 
 def fold(function: Any, values: chex.Array) -> chex.Array:
   """jnp.maximum, jnp.add or their like over all of values [A]."""
-  chex.assert_rank(values, 1)
+  arrays.check('values [A] number', values)
   if values.size > _SHORT:
     return function.reduce(values)
   return functools.reduce(function, list(values))
@@ -196,6 +214,7 @@ def _ranks(allowed):
 
 def pick(allowed: chex.Array, share: chex.Array) -> chex.Array:
   """The index at this share in [0, 1) of the true entries of allowed [M]."""
+  arrays.check('allowed [M] bool, share [] float', allowed, share)
   rank = _ranks(allowed)
   nth = jnp.minimum((share * rank[-1]).astype(rank.dtype), rank[-1] - 1)
   return (rank <= nth).sum()

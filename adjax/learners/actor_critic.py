@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
 from adjax.learners import acting
@@ -173,8 +174,9 @@ def gae(
   Returns:
     [T], advantages; with value_t added, targets for the value.
   """
-  chex.assert_rank(
-      [reward_t, value_t, next_value_t, terminated_t, done_t], 1)
+  arrays.check('reward_t [T] float, value_t [T] float, next_value_t [T] float, '
+               'terminated_t [T] bool, done_t [T] bool',
+               reward_t, value_t, next_value_t, terminated_t, done_t)
   delta_t = reward_t + discount * ~terminated_t * next_value_t - value_t
 
   def back(after, step):
@@ -193,7 +195,7 @@ def choose(
 
   One random number each, where Gumbel noise takes one for every action.
   """
-  chex.assert_rank(logits, 2)
+  arrays.check('logits [K, A] float, key [] key', logits, key)
   log_probs = jax.nn.log_softmax(logits)
   below = jnp.cumsum(jnp.exp(log_probs), -1)[:, :-1]
   action = (below <= jax.random.uniform(key, (len(logits), 1))).sum(-1)
@@ -202,6 +204,8 @@ def choose(
 
 def log_prob(log_probs: chex.Array, action: chex.Array) -> chex.Array:
   """The entries [...] of [..., A] that belong to actions [...]."""
+  arrays.check('action [*B] integer, log_probs [*B, A] float',
+               action, log_probs)
   return jnp.take_along_axis(log_probs, action[..., None], -1).squeeze(-1)
 
 
@@ -213,6 +217,9 @@ def surrogate(
 
   Where the policy is still the one that acted, its gradient is A2C's.
   """
+  arrays.check('action [*B] integer, logits [*B, A] float, '
+               'old_log_prob [*B] float, advantage [*B] float',
+               action, logits, old_log_prob, advantage)
   log_probs = jax.nn.log_softmax(logits)
   ratio = jnp.exp(log_prob(log_probs, action) - old_log_prob)
   clipped = jnp.clip(ratio, 1 - clip_ratio, 1 + clip_ratio)
@@ -234,7 +241,11 @@ def objective(
     advantage: [B].
     target: [B], of the value.
   """
-  chex.assert_rank([logits, value, advantage, target], [2, 1, 1, 1])
+  arrays.check('logits [B, A] float, value [B] float, advantage [B] float, '
+               'target [B] float, step.seen.action [B] integer, '
+               'step.log_prob [B] float',
+               logits, value, advantage, target, step.seen.action,
+               step.log_prob)
   if config.normalise_advantages:
     advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
   gain, entropy = surrogate(

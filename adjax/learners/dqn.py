@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
 from adjax.learners import acting
@@ -188,6 +189,10 @@ class Network(nn.Module):
 
 def write(replay: Any, steps: Any, time: chex.Array) -> Any:
   """The ring [R, K, ...] with steps [n, K, ...] from time on, R = m * n."""
+  arrays.check('steps [n, K, ...] any, time [] integer', steps, time)
+  num = jax.tree.leaves(steps)[0].shape[0]
+  arrays.check_like('steps', steps, jax.eval_shape(
+      lambda: jax.tree.map(lambda ring: ring[:num], replay)))
   return jax.tree.map(
       lambda ring, new: jax.lax.dynamic_update_slice_in_dim(
           ring, new, time % ring.shape[0], 0), replay, steps)
@@ -210,6 +215,8 @@ def sample(
   Returns:
     The tree, [B, L, ...].
   """
+  arrays.check('key [] key, replay [R, K, ...] any, time [] integer',
+               key, replay, time)
   rows, actors = jax.tree.leaves(replay)[0].shape[:2]
   actor_key, start_key = jax.random.split(key)
   actor = jax.random.randint(actor_key, (batch_size,), 0, actors)
@@ -238,7 +245,8 @@ def q_lambda(
   Returns:
     [T], r + discount * ((1 - trace) * max q + trace * the next target).
   """
-  chex.assert_rank([r_t, discount_t, trace_t, q_t], [1, 1, 1, 2])
+  arrays.check('r_t [T] float, discount_t [T] float, trace_t [T] float, '
+               'q_t [T, A] float', r_t, discount_t, trace_t, q_t)
   v_t = q_t.max(-1)
 
   def back(after, step):
@@ -254,6 +262,8 @@ def traces(
     trace: float, cut: bool, seen: types.Transition, q_t: chex.Array
 ) -> chex.Array:
   """The traces [T] of q_lambda, for Transition [T] and its values [T, A]."""
+  arrays.check('seen.action [T] integer, seen.done [T] bool, q_t [T, A] float',
+               seen.action, seen.done, q_t)
   trace_t = trace * ~seen.done
   if cut:
     after = jnp.roll(seen.action, -1)[:, None]

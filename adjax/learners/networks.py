@@ -15,6 +15,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from adjax import arrays
 from adjax.learners import acting
 
 # Of an image, after its convolutions.
@@ -43,9 +44,11 @@ class Observe(nn.Module):
   def __call__(self, obs: chex.Array) -> chex.Array:
     values = acting.integer_values(self.env)
     shape = self.env.observation_space(self.env.default_params).shape
+    arrays.check('obs [*B, *O] any', obs, O=shape)
     batch = obs.shape[:obs.ndim - len(shape)]
     if values is not None and len(values) <= 8 and not hasattr(
         self.env, 'view') and max(n for _, n in values) <= _LARGEST_TABLE:
+      arrays.check('obs [...] integer', obs)
       return _tables(obs.reshape(*batch, -1), values)
     view, space = acting.view(self.env), acting.view_space(self.env)
     seen = jax.vmap(view)(obs.reshape(-1, *shape))
@@ -65,6 +68,8 @@ def with_rewards(
     features: chex.Array, rewards: chex.Array, count: int
 ) -> chex.Array:
   """Features [..., F] beside how many rewards [...] there were, up to count."""
+  arrays.check('features [*B, F] float, rewards [*B] integer',
+               features, rewards)
   if not count:
     return features
   told = jax.nn.one_hot(rewards, count + 1)
@@ -82,6 +87,7 @@ class Convolution(nn.Module):
 
   @nn.compact
   def __call__(self, x: chex.Array) -> chex.Array:
+    arrays.check('x [B, height, width, depth] float', x)
     size = x.shape[1:3]
     out = [-(-n // 2) for n in size]
     pad = [max(2 * n + 1 - m, 0) for n, m in zip(out, size)]

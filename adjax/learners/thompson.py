@@ -13,6 +13,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
 from adjax.learners import acting
@@ -69,7 +70,7 @@ def posterior(
   Returns:
     a and b of Beta(a, b), or mean and standard deviation of a normal law.
   """
-  chex.assert_rank([pulls, total], 1)
+  arrays.check('pulls [A] number, total [A] number', pulls, total)
   if config.rewards == 'bernoulli':
     return 1.0 + total, 1.0 + pulls - total
   prior, evidence = config.prior_deviation**-2, config.noise**-2
@@ -80,6 +81,7 @@ def posterior(
 
 def beta(key: chex.PRNGKey, a: chex.Array, b: chex.Array) -> chex.Array:
   """Draws from Beta(a, b), elementwise, for a and b of at least 1."""
+  arrays.check('key [] key, a [*S] float, b [*S] float', key, a, b)
   x, y = gamma(key, jnp.stack([a, b]))
   return x / (x + y)
 
@@ -95,6 +97,7 @@ def gamma(
   until one is taken, element by element, which takes three times as long on a
   CPU.
   """
+  arrays.check('key [] key, shape [...] float', key, shape)
   normal_key, uniform_key = jax.random.split(key)
   x = jax.random.normal(normal_key, (candidates, *shape.shape))
   u = jax.random.uniform(uniform_key, x.shape)

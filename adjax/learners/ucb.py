@@ -15,6 +15,7 @@ import functools
 import chex
 import jax.numpy as jnp
 
+from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
 from adjax.learners import acting
@@ -47,7 +48,7 @@ def indices(
     config: Config, pulls: chex.Array, total: chex.Array
 ) -> chex.Array:
   """The index [A] of every arm; infinite for those not pulled yet."""
-  chex.assert_rank([pulls, total], 1)
+  arrays.check('pulls [A] number, total [A] number', pulls, total)
   n = jnp.maximum(pulls, 1.0)
   log_t = jnp.log(jnp.maximum(acting.fold(jnp.add, pulls), 1.0))
   return jnp.where(pulls == 0, jnp.inf,

@@ -1,0 +1,410 @@
+"""What holds of any environment, history, window and override, by hypothesis.
+
+Programs are compiled once and their data varied: shapes are the same throughout
+where a shape is not what a property is about.
+"""
+
+import dataclasses
+import functools
+
+import hypothesis
+from hypothesis import strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from adjax import config as config_lib
+from adjax import histories
+from adjax import in_context
+from adjax import lstm
+from adjax import model as model_lib
+from adjax import transformer
+from adjax import types
+from adjax.envs import adapters
+from adjax.envs import bandit
+from adjax.envs import dark_room
+from adjax.envs import watermaze
+from experiments import presets
+
+SEEDS = st.integers(0, 2**31 - 1)
+STEPS = 60
+SETS = dict(num_train=3, num_validation=1, num_held_out=1)
+GRID = dark_room.Config(size=5, episode_length=14, **SETS)
+KEY_TO_DOOR = dataclasses.replace(
+    GRID, num_goals=2, pays_once=True, random_start=True, episode_length=25)
+POOL = watermaze.Config(
+    platform_radius=0.5, episode_length=20, height=4, width=4, **SETS)
+TASKS = {
+    'dark_room': dark_room.tasks(GRID),
+    'key_to_door': dark_room.tasks(KEY_TO_DOOR),
+    'key_to_door_that_ends': dark_room.tasks(
+        dataclasses.replace(KEY_TO_DOOR, terminate=True)),
+    'bandit': bandit.tasks(bandit.Config(arms=3, **SETS)),
+    'gaussian_bandit': bandit.tasks(
+        bandit.Config(arms=3, reward='gaussian', **SETS)),
+    'watermaze': watermaze.tasks(POOL),
+    'frames': dataclasses.replace(
+        watermaze.tasks(POOL), env=watermaze.Frames(POOL)),
+    'cart_pole': adapters.tasks(adapters.Config(
+        'CartPole-v1', ranges=(('length', 0.25, 1.0),), episode_length=25,
+        **SETS)),
+    'point_robot': adapters.tasks(adapters.Config(
+        'PointRobot-misc', episode_length=15, **SETS)),
+    'catch': adapters.tasks(adapters.Config(
+        'Catch-bsuite', permute=True, episode_length=7, **SETS)),
+}
+examples = functools.partial(hypothesis.settings, deadline=None)
+
+
+def assert_equal(a, b):
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def cut(tree, *index):
+  return jax.tree.map(lambda x: x[index], tree)
+
+
+@functools.cache
+def programs(name):
+  """Jitted: reset, and (task, place, keys [T], actions [T]) -> steps [T].
+
+  A place is (obs, state). Steps are: the place after each, [reward, terminated,
+  truncated], the observation before any reset, and where its key would begin a
+  life.
+  """
+  env = TASKS[name].env
+
+  def live(task, place, keys, actions):
+    def step(place, key_and_action):
+      key, action = key_and_action
+      obs, state, *rest, info = env.step(key, place[1], action, task)
+      # gymnax resets by the second half of a step's key.
+      anew = env.reset_env(jax.random.split(key)[1], task)
+      return (obs, state), (
+          (obs, state), rest, info['final_observation'], anew)
+    return jax.lax.scan(step, place, (keys, actions))[1]
+
+  return jax.jit(env.reset), jax.jit(live)
+
+
+def life(name, seed):
+  """(task, first place, keys, actions, steps) of random actions on a task."""
+  tasks = TASKS[name]
+  reset, live = programs(name)
+  task = cut(tasks.train, seed % types.num_tasks(tasks.train))
+  reset_key, act_key, step_key = jax.random.split(jax.random.key(seed), 3)
+  keys = jax.random.split(step_key, STEPS)
+  actions = jax.random.randint(act_key, (STEPS,), 0, tasks.env.num_actions)
+  first = reset(reset_key, task)
+  steps = jax.tree.map(np.asarray, live(task, first, keys, actions))
+  return task, first, keys, actions, steps
+
+
+@pytest.mark.parametrize('name', TASKS)
+@hypothesis.given(SEEDS)
+@examples(max_examples=4)
+def test_what_is_seen_is_in_its_space_and_what_is_paid_is_finite(name, seed):
+  space = TASKS[name].env.observation_space(None)
+  _, first, _, _, ((after, _), (reward, *_), final, _) = life(name, seed)
+  for obs in (np.asarray(first[0])[None], after, final):
+    assert obs.dtype == space.dtype and obs.shape[1:] == space.shape
+    assert (obs >= np.asarray(space.low)).all()
+    assert (obs <= np.asarray(space.high)).all()
+  assert reward.dtype == np.float32 and np.isfinite(reward).all()
+
+
+@pytest.mark.parametrize('name', TASKS)
+@hypothesis.given(SEEDS)
+@examples(max_examples=4)
+def test_an_episode_ends_by_itself_or_exactly_at_its_limit(name, seed):
+  _, _, _, _, (_, (_, terminated, truncated), _, _) = life(name, seed)
+  time, ends = 0, 0
+  for by_itself, by_limit in zip(terminated, truncated):
+    time += 1
+    assert by_limit == (time == TASKS[name].episode_length)
+    if by_itself or by_limit:
+      time, ends = 0, ends + 1
+  assert ends >= STEPS // TASKS[name].episode_length
+
+
+@pytest.mark.parametrize('name', TASKS)
+@hypothesis.given(SEEDS)
+@examples(max_examples=4)
+def test_a_reset_begins_a_life_on_the_same_task(name, seed):
+  task, _, _, _, (place, (_, *ended), _, anew) = life(name, seed)
+  ended = np.logical_or(*ended)
+  assert ended.any()
+  assert_equal(cut(place, ended), cut(anew, ended))
+  for field, value in getattr(task, 'drawn', {}).items():
+    drawn = getattr(place[1], field)
+    np.testing.assert_array_equal(
+        drawn, np.broadcast_to(value, drawn.shape))
+
+
+@pytest.mark.parametrize('name', TASKS)
+@hypothesis.given(SEEDS, st.integers(1, STEPS - 1))
+@examples(max_examples=4)
+def test_what_comes_next_follows_from_key_state_and_action(name, seed, time):
+  """A life taken up in its middle goes on as it did."""
+  task, _, keys, actions, steps = life(name, seed)
+  place = cut(steps[0], time - 1)
+  again = programs(name)[1](
+      task, jax.tree.map(jnp.asarray, place), jnp.roll(keys, -time),
+      jnp.roll(actions, -time))
+  assert_equal(cut(again, slice(0, STEPS - time)),
+               cut(steps, slice(time, STEPS)))
+
+
+def dice(stride):
+  """A learner [2 copies] of which every step shows its number and a die."""
+
+  def step(task, state, key):
+    obs = jnp.stack([
+        jnp.broadcast_to(state + jnp.arange(stride)[:, None], (stride, 2)),
+        task + jax.random.randint(key, (stride, 2), 0, 1000)], -1)
+    number = obs[..., 1]
+    return state + stride, types.Transition(
+        obs, number % 5, number / 7, number % 3 == 0, number % 3 == 0, obs)
+
+  return types.Learner(lambda task, key: jnp.int32(0), step, stride)
+
+
+@functools.cache
+def unroll(stride, num_steps):
+  return jax.jit(lambda seed: types.unroll(
+      dice(stride), seed, jax.random.key(seed), num_steps))
+
+
+# Less and more than is drawn at once, with and without what is dropped.
+@pytest.mark.parametrize('stride, num_steps', [
+    (1, 7), (1, types.BLOCK + 1), (3, 100), (types.BLOCK + 10, 1)])
+@hypothesis.given(SEEDS)
+@examples(max_examples=5)
+def test_a_history_begins_alike_whatever_its_length(stride, num_steps, seed):
+  short = unroll(stride, num_steps)(seed)
+  assert short.done.shape == (2, num_steps)
+  assert_equal(short, cut(
+      unroll(stride, 170)(seed), slice(None), slice(0, num_steps)))
+
+
+def history_of(done):
+  """A history [S, T] that ends there, of which every step is another."""
+  number = np.arange(done.size).reshape(done.shape)
+  return types.History(*map(jnp.asarray, (
+      np.stack([number, -number], -1), number % 5, number / np.float32(7),
+      done)))
+
+
+DONE = st.tuples(SEEDS, st.floats(0.05, 0.6)).map(
+    lambda drawn: np.random.default_rng(drawn[0]).random((3, 20)) < drawn[1])
+
+
+def episodes(done):
+  """The steps of each finished episode of a stream [T]."""
+  ends = np.flatnonzero(done) + 1
+  return np.split(np.arange(len(done)), ends)[:len(ends)]
+
+
+def assert_kept(history, kept, wanted):
+  """Whether those steps [S] of a history were kept, in this order."""
+  rows = np.array(wanted, int).reshape(len(wanted), -1)
+  assert_equal(kept, jax.tree.map(
+      lambda x: x[np.arange(len(rows))[:, None], rows], history))
+
+
+@hypothesis.given(DONE, st.integers(1, 4))
+@examples(max_examples=6)
+def test_thinning_keeps_each_kth_episode_and_no_other(done, every):
+  history = history_of(done)
+  if every == 1:
+    assert_equal(histories.thin(history, 1), history)
+    return
+  kept = [np.concatenate([[], *episodes(row)[::every]]) for row in done]
+  length = min(map(len, kept))
+  assert_kept(history, histories.thin(history, every),
+              [steps[:length] for steps in kept])
+
+
+@hypothesis.given(DONE, st.integers(1, 6))
+@examples(max_examples=6)
+def test_the_tail_is_the_last_episodes_and_no_other(done, num_episodes):
+  history = history_of(done)
+  kept = [np.concatenate([[], *episodes(row)[-num_episodes:]]) for row in done]
+  length = min(map(len, kept))
+  assert_kept(history, histories.tail(history, num_episodes),
+              [steps[len(steps) - length:] for steps in kept])
+
+
+@hypothesis.given(DONE)
+@examples(max_examples=5)
+def test_streams_keep_their_order(done):
+  flat = history_of(done)
+  many = jax.tree.map(lambda x: x.reshape(1, 3, *x.shape[1:]), flat)
+  assert_equal(histories.streams(many), flat)
+  assert_equal(
+      histories.streams(jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), many)),
+      flat)
+
+
+PIECES = jax.jit(lambda key, history: histories.sample_subsequences(
+    key, (in_context.inputs_of(history), history), 16, 9))
+
+
+@hypothesis.given(DONE, SEEDS)
+@examples(max_examples=15)
+def test_a_piece_is_contiguous_and_begins_with_its_true_predecessor(done, seed):
+  history = history_of(done)
+  inputs, pieces = jax.tree.map(
+      np.asarray, PIECES(jax.random.key(seed), history))
+  stream, start = np.divmod(pieces.obs[:, 0, 0], 20)
+  time = start[:, None] + np.arange(9)
+  assert time.max() < 20
+  assert_equal(pieces, jax.tree.map(
+      lambda x: np.asarray(x)[stream[:, None], time], history))
+  np.testing.assert_array_equal(inputs.obs, pieces.obs)
+  for name, null in (('action', -1), ('reward', 0), ('done', False)):
+    all_of = np.asarray(getattr(history, name))[stream[:, None], time - 1]
+    np.testing.assert_array_equal(
+        getattr(inputs, name), np.where(time == 0, null, all_of))
+
+
+LAYERS, WINDOW, LENGTH = 2, 5, 24
+MODELS = {
+    'transformer': transformer.Transformer(transformer.Config(
+        layers=LAYERS, width=8, heads=2, window=WINDOW, feed_forward=8),
+        TASKS['dark_room'].env),
+    'lstm': lstm.LSTM(lstm.Config(layers=LAYERS, width=8),
+                      TASKS['dark_room'].env),
+}
+
+
+def random_inputs(rng):
+  return model_lib.Inputs(
+      rng.integers(0, 5, (LENGTH, 2)).astype(np.int8),
+      rng.integers(-1, 5, LENGTH).astype(np.int8),
+      rng.normal(size=LENGTH).astype(np.float32), rng.random(LENGTH) < 0.5)
+
+
+@functools.cache
+def logits_of(kind):
+  """Inputs [L] -> logits [L, A] of a model with random weights."""
+  params = jax.jit(MODELS[kind].init)(
+      jax.random.key(0), random_inputs(np.random.default_rng(0)))
+  # The head begins at zero, which would hide everything.
+  params = jax.tree.map(
+      lambda x: x + 0.3 * jax.random.normal(jax.random.key(1), x.shape), params)
+  return jax.jit(functools.partial(MODELS[kind].apply, params))
+
+
+def two_inputs(seed, differ):
+  """Inputs that differ where that says so [L], and nowhere else."""
+  rng = np.random.default_rng(seed)
+  one, other = random_inputs(rng), random_inputs(rng)
+  return one, jax.tree.map(lambda a, b: np.where(
+      differ.reshape(-1, *[1] * (a.ndim - 1)), b, a), one, other)
+
+
+@pytest.mark.parametrize('kind', MODELS)
+@hypothesis.given(SEEDS, st.integers(0, LENGTH - 2))
+@examples(max_examples=15)
+def test_what_comes_after_a_step_cannot_matter_to_it(kind, seed, time):
+  one, other = map(
+      logits_of(kind), two_inputs(seed, np.arange(LENGTH) > time))
+  np.testing.assert_array_equal(one[:time + 1], other[:time + 1])
+  assert (one[time + 1] != other[time + 1]).any()
+
+
+@hypothesis.given(SEEDS, st.integers(0, LENGTH - 1))
+@examples(max_examples=15)
+def test_what_lies_beyond_every_layers_window_cannot_matter(seed, time):
+  one, other = map(
+      logits_of('transformer'), two_inputs(seed, np.arange(LENGTH) <= time))
+  first = time + LAYERS * (WINDOW - 1) + 1
+  np.testing.assert_array_equal(one[first:], other[first:])
+  assert (one[time] != other[time]).any()
+
+
+def paths(config, prefix=''):
+  """The dotted names of all groups and fields of a config."""
+  for field in dataclasses.fields(config):
+    yield prefix + field.name
+    value = getattr(config, field.name)
+    if dataclasses.is_dataclass(value):
+      yield from paths(value, f'{prefix}{field.name}.')
+
+
+PRESETS = st.sampled_from(sorted(presets.PRESETS)).map(presets.PRESETS.get)
+TEXTS = st.one_of(
+    st.integers(-2, 300).map(str), st.integers().map(str),
+    st.floats().map(str), st.sampled_from(['true', 'False', '', '8,4', ',']),
+    st.text(max_size=6))
+
+
+@hypothesis.given(st.data(), PRESETS, TEXTS)
+@examples(max_examples=200)
+def test_an_assignment_changes_its_field_alone_or_is_refused_by_name(
+    data, preset, text):
+  path = data.draw(st.sampled_from([*paths(preset), 'tasks.sise', 'sedes']))
+  try:
+    new = config_lib.override(preset, [f'{path}={text}'])
+  except ValueError as error:
+    assert path in str(error)
+    return
+  old, changed = config_lib.flatten(preset), config_lib.flatten(new)
+  assert {name for name in old if old[name] != changed[name]} <= {path}
+  assert old.keys() == changed.keys()
+  kind = type(old[path])
+  assert type(changed[path]) is kind
+  assert changed[path] == config_lib.parse(path, text.strip(), (
+      tuple[int, ...] if kind is tuple else kind))
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+  count: int = 1
+  share: float = 0.5
+  on: bool = False
+  widths: tuple[int, ...] = (4,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+  left: Leaf = Leaf()
+  right: Leaf = Leaf()
+  name: str = 'a'
+
+
+VALUES = {'count': st.integers(), 'on': st.booleans(),
+          'share': st.floats(allow_nan=False, allow_infinity=False),
+          'widths': st.lists(st.integers(), max_size=3).map(tuple)}
+
+
+@hypothesis.given(st.fixed_dictionaries({}, optional={
+    f'{side}.{name}': values
+    for side in ('left', 'right') for name, values in VALUES.items()}))
+@examples(max_examples=60)
+def test_differences_name_exactly_what_was_overridden(values):
+  def text(value):
+    return ','.join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+  new = config_lib.override(
+      Tree(), [f'{path}={text(value)}' for path, value in values.items()])
+  old = config_lib.flatten(Tree())
+  assert config_lib.flatten(new) == old | values
+  named = [line.split(': ')[0] for line in config_lib.differences(Tree(), new)]
+  assert named == sorted(path for path in values if values[path] != old[path])
+  assert not config_lib.differences(new, new)
+
+
+@hypothesis.given(st.lists(st.one_of(
+    st.text(), st.lists(st.sampled_from(
+        ['left', 'right', 'count', 'widths', 'name', '.', '=', ',', '1', ' ']),
+        max_size=6).map(''.join)), max_size=3))
+@examples(max_examples=200)
+def test_garbage_is_refused_and_never_more(assignments):
+  try:
+    new = config_lib.override(Tree(), assignments)
+  except ValueError:
+    return
+  assert isinstance(new, Tree)
