@@ -1,91 +1,183 @@
 """Saving and restoring a tree of arrays; the one place that knows orbax."""
 
 from collections.abc import Callable
-import logging
+import contextlib
+import errno
+import os
+import re
+import shutil
+import traceback
 from typing import Any
-import zlib
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-_POLICIES = ocp.training.preservation_policies
+from adjax import processes
+from adjax import seal
+
+_STEP = re.compile('0|[1-9][0-9]{0,8}')
+# A save that has not been sealed, and a state that is being let go.
+_PASSING = re.compile(r'[0-9]+\.(new|old).*')
 
 
 class Checkpoints:
   """The newest few states of a run, in a folder of its own.
 
-  A save that did not finish is as if it had not begun.
+  A state is written to STEP.new, sealed there and renamed to STEP, so that a
+  save that did not finish is as if it had not begun. The seal lists all leaves
+  and files with their checksums; what does not agree with it is not opened.
+
+  Of several processes all call save and restore, and the first one alone
+  seals, renames and deletes. States are replicated over them.
   """
 
   def __init__(self, directory: str, keep: int = 3):
-    self._checkpointer = ocp.training.Checkpointer(
-        directory, preservation_policy=_POLICIES.LatestN(keep))
+    if keep < 1:
+      raise ValueError(f'keep={keep}: must be at least 1')
+    self._directory = os.path.abspath(directory)
+    self._keep = keep
+    self._passed_over = set()
+    self._folders()
 
   @property
   def steps(self) -> list[int]:
-    """The steps that were saved, oldest first."""
-    return sorted(c.step for c in self._checkpointer.checkpoints)
+    """The steps that were saved and sealed, oldest first.
+
+    Raises:
+      ValueError: if the folder, or that of a step, is a symbolic link.
+    """
+    return [step for step in self._folders()
+            if seal.exists(self._path(step))]
 
   def save(self, step: int, state: Any) -> None:
-    """Saves a state and returns once it is safe."""
-    sealed = {'state': state, 'checksum': checksum(state)}
-    self._checkpointer.save(step, sealed, force=True, overwrite=True)
+    """Saves a state and returns once it is safe; then lets go of old ones.
+
+    Raises:
+      OSError: if that failed, for whatever reason; what was saved before is
+        left as it was.
+      ValueError: if the step is no integer from 0 to 999999999, or a folder is
+        a symbolic link.
+    """
+    if not _STEP.fullmatch(str(step)):
+      raise ValueError(f'step={step}: must be an integer from 0 to 999999999')
+    good = self._good()
+    try:
+      processes.together(lambda: _first(self._clear))
+      leaves = processes.together(lambda: seal.describe(state))
+      processes.together(lambda: ocp.save(self._path(f'{step}.new'), state))
+      processes.together(lambda: _first(lambda: self._commit(step, leaves)))
+    except Exception as error:  # Orbax raises what it likes.
+      with contextlib.suppress(OSError):
+        _first(self._clear)
+      last = f'the last good one is {good[-1]}' if good else 'none is there yet'
+      raise OSError(f'checkpoint {step} could not be written to '
+                    f'{self._directory} ({_reason(error)}); {last}') from error
+    self._passed_over.discard(step)
+    processes.together(lambda: _first(lambda: self._let_go(step)))
 
   def restore(
       self, like: Any, warn: Callable[[str], None]
   ) -> tuple[int, Any] | None:
-    """The newest state that loads, and its step.
+    """The newest state that is as it was saved, and its step.
 
     Args:
-      like: a state of the same structure, shapes, dtypes and shardings.
+      like: a state of the same structure, shapes and dtypes; its shardings are
+        those of the result, whatever they were when it was saved.
       warn: is told of each newer state that does not load.
 
     Returns:
-      (step, state), or None if nothing was ever saved.
+      (step, state), or None if no save has ever finished.
 
     Raises:
       RuntimeError: if something was saved and none of it loads.
+      ValueError: if the folder, or that of a step, is a symbolic link.
     """
-    abstract = {
-        'state': jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(
-                x.shape, x.dtype, sharding=x.sharding), like),
-        'checksum': np.zeros((), np.uint32)}
-    steps = self.steps
-    # Orbax leaves the tasks of a load that failed to asyncio, which would
-    # print their tracebacks when they are collected.
-    logging.getLogger('asyncio').setLevel(logging.CRITICAL)
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+        like)
+    steps = processes.as_first(processes.together(self._folders))
     for step in reversed(steps):
       try:
-        sealed = self._checkpointer.load(step, abstract)
-        if checksum(sealed['state']) != sealed['checksum']:
-          raise ValueError('its checksum does not match its arrays')
+        state = self._load(step, like, abstract)
       except Exception as error:  # Orbax raises what it likes.
-        cause = error.__cause__ or error
-        reason = str(cause).strip().splitlines() or ['']
+        self._passed_over.add(step)
         warn(f'checkpoint {step} does not load and is passed over '
-             f'({type(cause).__name__}: {reason[0][:200]})')
+             f'({_reason(error)})')
         continue
-      return step, sealed['state']
+      return step, state
     if steps:
       raise RuntimeError(f'checkpoints {steps} are there and none loads')
     return None
 
-  def close(self) -> None:
-    self._checkpointer.close()
+  def _load(self, step, like, abstract):
+    folder = self._path(step)
+    # Checked both before orbax opens the files and in what it makes of them.
+    leaves = processes.together(lambda: seal.verify(folder, step, like))
+    state = processes.together(lambda: ocp.load(folder, abstract))
+    processes.together(lambda: seal.compare(leaves, state))
+    return state
+
+  def _path(self, name):
+    return os.path.join(self._directory, str(name))
+
+  def _folders(self):
+    """All steps that have a folder, oldest first."""
+    if os.path.islink(self._directory):
+      raise ValueError(f'{self._directory}: must not be a symbolic link')
+    if not os.path.lexists(self._directory):
+      return []
+    names = [x for x in os.listdir(self._directory) if _STEP.fullmatch(x)]
+    for name in names:
+      if os.path.islink(self._path(name)):
+        raise ValueError(f'{self._path(name)}: must not be a symbolic link')
+    return sorted(map(int, names))
+
+  def _good(self):
+    return [step for step in self.steps if step not in self._passed_over]
+
+  def _commit(self, step, leaves):
+    """Seals what orbax has written, and gives it its name."""
+    new = self._path(f'{step}.new')
+    seal.write(new, step, leaves)
+    self._move_away(step)
+    os.rename(new, self._path(step))
+    seal.sync(self._directory)
+
+  def _let_go(self, step):
+    """Deletes all but the newest few states up to a new one."""
+    older = [x for x in self._good() if x < step]
+    for old in older[:max(0, len(older) + 1 - self._keep)]:
+      self._move_away(old)
+    self._clear()
+
+  def _move_away(self, step):
+    # At once, so that there is never half a state with a step's name.
+    if os.path.lexists(self._path(step)):
+      os.rename(self._path(step), self._path(f'{step}.old'))
+
+  def _clear(self):
+    """Deletes what saves that did not finish have left."""
+    os.makedirs(self._directory, exist_ok=True)
+    for entry in os.scandir(self._directory):
+      if not _PASSING.fullmatch(entry.name):
+        continue
+      if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path, ignore_errors=True)
+      else:
+        os.unlink(entry.path)
 
 
-def checksum(state: Any) -> np.ndarray:
-  """A CRC-32 [] of the bytes of a tree's arrays.
+def _reason(error):
+  """One line; of a full disk, however wrapped, the system's own words."""
+  full = os.strerror(errno.ENOSPC)
+  if full in ''.join(traceback.format_exception(error)):
+    return full
+  error = error.__cause__ or error
+  kind = '' if isinstance(error, ValueError) else f'{type(error).__name__}: '
+  return kind + (str(error).strip().splitlines() or ['ValueError'])[0][:300]
 
-  Orbax finds what is missing or cut short; a bit that flipped inside an array
-  it hands back as if it were right.
-  """
-  value = 0
-  for leaf in jax.tree.leaves(state):
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-      leaf = jax.random.key_data(leaf)
-    value = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), value)
-  return np.asarray(value, np.uint32)
+
+def _first(action):
+  """Only the first process does this."""
+  if jax.process_index() == 0:
+    action()

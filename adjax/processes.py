@@ -1,0 +1,55 @@
+"""Several processes of one run: what one does, all know of."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+import numpy as np
+
+
+def together(action: Callable[[], Any]) -> Any:
+  """The value of an action that all processes take; all fail if one does.
+
+  Raises:
+    Exception: the action's, or a RuntimeError that names another process whose
+      action raised.
+  """
+  value, failed = None, None
+  try:
+    value = action()
+  except Exception as error:
+    failed = error
+  if jax.process_count() > 1:
+    all_failed = multihost_utils.process_allgather(
+        np.asarray(failed is not None))
+    if failed is None and all_failed.any():
+      failed = RuntimeError(
+          f'process {int(np.argmax(all_failed))} of this run failed; it has '
+          'said why')
+  if failed is not None:
+    raise failed
+  return value
+
+
+def largest(number: int) -> int:
+  """The largest of the integers that the processes have."""
+  if jax.process_count() == 1:
+    return number
+  return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+
+
+def as_first(numbers: list[int]) -> list[int]:
+  """The integers that the first process has."""
+  if jax.process_count() == 1:
+    return numbers
+  tell = multihost_utils.broadcast_one_to_all
+  count = int(tell(np.int32(len(numbers))))
+  ours = numbers if jax.process_index() == 0 else [0] * count
+  return tell(np.asarray(ours, np.int32)).tolist()
+
+
+def barrier(name: str) -> None:
+  """Waits until all processes have come here."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
