@@ -8,6 +8,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from adjax import arrays
 from adjax import model as model_lib
 from adjax import types
 from adjax.learners import acting
@@ -19,6 +20,8 @@ def inputs_of(history: types.History) -> model_lib.Inputs:
   Made before a history is cut, so that a piece begins with its true predecessor
   and null inputs mean the beginning of a life and nothing else.
   """
+  arrays.check_steps('history', history, '*S, T')
+
   def previous(x, null):
     return jnp.concatenate(
         [jnp.full_like(x[..., :1], null), x[..., :-1]], -1)
@@ -26,6 +29,31 @@ def inputs_of(history: types.History) -> model_lib.Inputs:
   return model_lib.Inputs(
       obs=history.obs, action=previous(history.action, -1),
       reward=previous(history.reward, 0), done=previous(history.done, False))
+
+
+def inputs_of_piece(
+    rows: types.History, first: chex.Array
+) -> tuple[model_lib.Inputs, chex.Array]:
+  """What was known before each step of a piece of a history, and the actions.
+
+  Args:
+    rows: History [L + 1]: the step before the piece, and the piece.
+    first: whether the piece begins a life [], so that there was none.
+
+  Returns:
+    Inputs and actions [L], as cut from those of the whole history.
+  """
+  arrays.check_steps('rows', rows, 'L+1')
+  arrays.check('first [] bool', first)
+  piece = jax.tree.map(lambda x: x[1:], rows)
+
+  def previous(x, null):
+    return x[:-1].at[0].set(jnp.where(first, null, x[0]).astype(x.dtype))
+
+  inputs = model_lib.Inputs(
+      obs=piece.obs, action=previous(rows.action, -1),
+      reward=previous(rows.reward, 0), done=previous(rows.done, False))
+  return inputs, piece.action
 
 
 class State(NamedTuple):
@@ -75,6 +103,7 @@ def choose(
     logits: chex.Array, temperature: float, noise: chex.Array
 ) -> chex.Array:
   """An action from logits [A], drawn by Gumbel noise [A]."""
+  arrays.check('logits [A] float, noise [A] float', logits, noise)
   if temperature == 0.0:
     return jnp.argmax(logits, -1)
   return jnp.argmax(logits / temperature + noise, -1)

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from adjax import arrays
 from adjax import config as config_lib
 from adjax import distill
 from adjax import in_context as in_context_lib
@@ -118,10 +119,10 @@ class Batch(NamedTuple):
 
 def check_devices(config: Config, mesh: Any) -> None:
   """Raises a ValueError if minibatches do not divide over the devices."""
-  if mesh is not None and config.batch_size % mesh.size:
+  if config.batch_size % sharding.data_size(mesh):
     raise ValueError(
         f'rl2.trials / rl2.minibatches={config.batch_size}: must be a multiple '
-        f'of the {mesh.size} devices')
+        f'of the {sharding.data_size(mesh)} devices')
 
 
 def optimizer(config: Config) -> optax.GradientTransformation:
@@ -136,6 +137,7 @@ def init(
     key: chex.PRNGKey,
 ) -> distill.TrainState:
   """A fresh state, for one training seed."""
+  arrays.check('key [] key', key)
   init_key, task_key, key = jax.random.split(key, 3)
   learner = in_context_lib.in_context(tasks.env, model, None)
   sample_key, place_key = jax.random.split(task_key)
@@ -144,7 +146,7 @@ def init(
       init_key, jax.tree.map(lambda x: x[None], start),
       method='logits_and_values')
   return distill.TrainState(
-      params, optimizer(config).init(params), jnp.int32(0), key)
+      params, optimizer(config).init(params), jnp.int32(0), jnp.int32(0), key)
 
 
 def live(
@@ -152,6 +154,7 @@ def live(
     tasks: types.TaskDistribution, key: chex.PRNGKey, mesh: Any = None,
 ) -> types.History:
   """Trials on training tasks drawn anew: History [N, T]."""
+  arrays.check('key [] key', key)
   keys = sharding.spread(jax.random.split(key, config.trials), mesh)
   learner = in_context_lib.in_context(tasks.env, model, params)
 
@@ -168,6 +171,7 @@ def assess(
     config: Config, model: nn.Module, params: Any, history: types.History
 ) -> Batch:
   """What the model that lived trials [N, T] thinks of them."""
+  arrays.check_steps('history', history, 'N, T')
   inputs = in_context_lib.inputs_of(history)
   logits, values = jax.vmap(lambda x: model.apply(
       params, x, method='logits_and_values'))(inputs)
@@ -189,6 +193,11 @@ def loss(
     entropy: chex.Numeric, key: chex.PRNGKey,
 ) -> chex.Array:
   """PPO's clipped surrogate [], the values' error and the entropy."""
+  arrays.check_steps('batch.inputs', batch.inputs, 'B, L')
+  arrays.check('batch.action [*S] integer, batch.log_prob [*S] float, '
+               'batch.advantage [*S] float, batch.target [*S] float, '
+               'entropy [] number, key [] key',
+               *batch[1:], entropy, key, S=batch.inputs.done.shape)
   keys = jax.random.split(key, batch.action.shape[0])
   logits, values = jax.vmap(lambda x, key: model.apply(
       params, x, deterministic=False, method='logits_and_values',
@@ -204,6 +213,7 @@ def update(
     state: distill.TrainState, mesh: Any = None,
 ) -> tuple[distill.TrainState, dict[str, chex.Array]]:
   """Lives trials, then takes passes over them."""
+  arrays.check('state.key [] key', state.key)
   key, live_key, learn_key = jax.random.split(state.key, 3)
   history = live(config, model, state.params, tasks, live_key, mesh)
   batch = sharding.spread(
@@ -211,27 +221,25 @@ def update(
   share = state.step / config.updates
   entropy = config.entropy + share * (config.final_entropy - config.entropy)
 
-  def learn(carry, rows_and_key):
-    params, opt_state = carry
+  def learn(state, rows_and_key):
     rows, dropout_key = rows_and_key
     piece = sharding.spread(jax.tree.map(lambda x: x[rows], batch), mesh)
     value, gradient = jax.value_and_grad(loss)(
-        params, model, config, piece, entropy, dropout_key)
-    changes, opt_state = optimizer(config).update(
-        gradient, opt_state, params)
-    return ((optax.apply_updates(params, changes), opt_state),
-            (value, optax.global_norm(gradient)))
+        state.params, model, config, piece, entropy, dropout_key)
+    state, skipped = distill.descend(
+        optimizer(config), state, value, gradient)
+    return state, (value, optax.global_norm(gradient), skipped)
 
   order_key, dropout_key = jax.random.split(learn_key)
   rows = jax.vmap(lambda key: jax.random.permutation(key, config.trials))(
       jax.random.split(order_key, config.passes))
   number = config.passes * config.minibatches
-  (params, opt_state), (losses, norms) = jax.lax.scan(
-      learn, (state.params, state.opt_state),
+  state, (losses, norms, skipped) = jax.lax.scan(
+      learn, state,
       (rows.reshape(number, -1), jax.random.split(dropout_key, number)))
-  return (distill.TrainState(params, opt_state, state.step + 1, key),
+  return (state._replace(step=state.step + 1, key=key),
           {'loss': losses.mean(), 'gradient_norm': norms.mean(),
-           'trial_return': (
+           'skipped': skipped.sum(), 'trial_return': (
                history.reward.sum() / jnp.maximum(history.done.sum(), 1))})
 
 
@@ -241,8 +249,9 @@ def make_epoch(
 ) -> Any:
   """The compiled loop: states [seeds] -> (states, metrics).
 
-  States are donated. Metrics: loss, gradient_norm and trial_return, the mean
-  return of an episode, [seeds, U]; returns, as of distill.make_epoch.
+  States are donated. Metrics: loss, gradient_norm, skipped (gradient steps) and
+  trial_return, the mean return of an episode, [seeds, U]; returns, as of
+  distill.make_epoch.
 
   Raises:
     ValueError: if the trials do not divide over the devices.
@@ -256,4 +265,6 @@ def make_epoch(
     return state, trained | {
         'returns': distill.curves(model, state.params, evaluation, mesh)}
 
-  return jax.jit(sharding.over_seeds(one_seed), donate_argnums=0)
+  return jax.jit(
+      sharding.over_seeds(one_seed, mesh), donate_argnums=0,
+      out_shardings=(sharding.by_seed(mesh), None))

@@ -15,6 +15,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from adjax import arrays
+
 Task = Any  # An environment's EnvParams; with a leading axis, [N] of them.
 
 
@@ -90,6 +92,8 @@ class TaskDistribution:
     num_goals: how many rewards in one episode have a place of their own.
     shifted: {name: tasks} drawn from other laws than the three sets, for the
       final checkpoint only.
+    fresh: key -> one task of the law of the training tasks, drawn anew and none
+      of the other sets'; None if the training tasks are all there are.
   """
   env: Any
   train: Task
@@ -102,15 +106,18 @@ class TaskDistribution:
   walk: Callable[..., chex.Array] | None = None
   num_goals: int = 1
   shifted: Mapping[str, Task] = dataclasses.field(default_factory=dict)
+  fresh: Callable[[chex.PRNGKey], Task] | None = None
 
   def sample(self, key: chex.PRNGKey) -> Task:
     """One training task, uniformly."""
+    arrays.check('key [] key', key)
     index = jax.random.randint(key, (), 0, num_tasks(self.train))
     return jax.tree.map(lambda x: x[index], self.train)
 
 
 def num_tasks(tasks: Task) -> int:
   """The length N of the leading axis of a batch of tasks."""
+  arrays.check('tasks [N, ...] any', tasks)
   return jax.tree.leaves(tasks)[0].shape[0]
 
 
@@ -137,6 +144,19 @@ def unroll(
   Returns:
     History [K, T].
   """
+  return unroll_checked(learner, task, key, num_steps)[0]
+
+
+def unroll_checked(
+    learner: Learner, task: Task, key: chex.PRNGKey, num_steps: int
+) -> tuple[History, chex.Array]:
+  """As unroll, and whether the learner was sound [] to the end.
+
+  One that fell ill has a reward or an observation that is not finite, NaN in
+  its state, or infinity where its state began without one. What it does may
+  still look like a history: of NaN values the first action is the greatest.
+  """
+  arrays.check('key [] key', key)
   calls = -(-num_steps // learner.stride)
   block_calls = max(1, BLOCK // learner.stride)
   size = min(calls, block_calls)
@@ -152,11 +172,27 @@ def unroll(
     return jax.lax.scan(
         call, state, jax.tree.map(lambda x: x[:size], chances))
 
-  _, history = jax.lax.scan(
-      block, learner.init(task, init_key), jnp.arange(-(-calls // size)))
+  begin = learner.init(task, init_key)
+  end, history = jax.lax.scan(
+      block, begin, jnp.arange(-(-calls // size)))
 
   def lay(x):  # [blocks, size, n, K, ...] -> [K, T, ...].
     steps = x.reshape(-1, *x.shape[3:])[:num_steps]
     return jnp.moveaxis(steps, 1, 0)
 
-  return jax.tree.map(lay, history)
+  history = jax.tree.map(lay, history)
+  return history, _sound(begin, end) & _finite((history.obs, history.reward))
+
+
+def _sound(begin: Any, end: Any) -> chex.Array:
+  """Whether a state [] has no NaN, and no infinity it did not begin with."""
+  sound = [
+      ~jnp.isnan(b).any() & (jnp.isfinite(b).all() | ~jnp.isfinite(a).all())
+      for a, b in zip(jax.tree.leaves(begin), jax.tree.leaves(end))
+      if jnp.issubdtype(b.dtype, jnp.floating)]
+  return jnp.stack(sound).all() if sound else jnp.bool_(True)
+
+
+def _finite(tree: Any) -> chex.Array:
+  """Whether all numbers of a tree are finite []."""
+  return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()

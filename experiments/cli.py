@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import platform
+import signal
 import sys
 
 from absl import flags
@@ -19,9 +20,19 @@ _DEVICES = flags.DEFINE_integer(
     'cpu_devices', None, 'As how many devices the cores of a machine without '
     'accelerator are used; each has its own copy of the histories. Default: '
     'JAX_NUM_CPU_DEVICES, or one for each core, up to 8.', 1)
+_DISTRIBUTED = flags.DEFINE_bool(
+    'distributed', False, 'This is one of several processes of one run; Slurm, '
+    'Open MPI, Kubernetes and TPU pods tell which.')
+_COORDINATOR = flags.DEFINE_string(
+    'coordinator_address', None, 'With --distributed where nothing tells: '
+    'HOST:PORT of process 0.')
+_NUM_PROCESSES = flags.DEFINE_integer(
+    'num_processes', None, 'Beside --coordinator_address: how many.', 1)
+_PROCESS_ID = flags.DEFINE_integer(
+    'process_id', None, 'Beside --coordinator_address: which, from 0.', 0)
 
 
-def main(body: Callable[[], None]) -> Callable[[Sequence[str]], int]:
+def main(body: Callable[[], int | None]) -> Callable[[Sequence[str]], int]:
   """Wraps a program: what its user did wrong becomes one line and exit code 1.
 
   Args:
@@ -34,33 +45,62 @@ def main(body: Callable[[], None]) -> Callable[[Sequence[str]], int]:
   def wrapped(argv):
     # jax speaks of the accelerators it looked for in vain.
     logging.set_verbosity(logging.WARNING)
+    for number in signal.SIGTERM, signal.SIGINT:
+      signal.signal(number, lambda number, frame: os._exit(128 + number))
     try:
       if len(argv) > 1:
         raise ValueError(f'unexpected argument {argv[1]!r}; fields are set '
                          'with --set name=value')
       prepare()
-      body()
-    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+      return body() or 0
+    except (ValueError, OSError, RuntimeError, FloatingPointError,
+            MemoryError) as error:
       print(f'error: {error}', file=sys.stderr)
       return 1
-    return 0
 
   return wrapped
 
 
 def prepare() -> None:
   """Sets jax up; before anything else, since importing gymnax starts it."""
+  if _DISTRIBUTED.value:
+    join()
   import jax
   told = 'JAX_NUM_CPU_DEVICES' in os.environ or (
       'xla_force_host_platform_device_count' in os.environ.get('XLA_FLAGS', ''))
   if _DEVICES.value or not told:
-    jax.config.update('jax_num_cpu_devices', _DEVICES.value or cpu_devices())
+    # Of several processes, each uses its cores as one device: with more, what
+    # they tell each other can be told in another order, and they wait forever.
+    jax.config.update('jax_num_cpu_devices', _DEVICES.value or (
+        1 if _DISTRIBUTED.value else cpu_devices()))
   if jax.config.jax_compilation_cache_dir is None and _CACHE.value:
     jax.config.update('jax_compilation_cache_dir', os.path.join(
         os.path.expanduser(_CACHE.value), processor()))
     # The many small programs of a start are worth keeping, too.
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
     jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+
+
+def join() -> None:
+  """Joins the other processes of this run.
+
+  Raises:
+    ValueError: if nothing tells which they are.
+  """
+  # Else it takes SIGTERM for itself, and nobody else hears of it.
+  os.environ['JAX_ENABLE_PREEMPTION_SERVICE'] = 'false'
+  import jax
+  told = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+  if any(x is not None for x in told) and None in told:
+    raise ValueError('--coordinator_address, --num_processes, --process_id: '
+                     f'must be given together; given {told}')
+  try:
+    jax.distributed.initialize(*told)
+  except ValueError as error:
+    raise ValueError(
+        f'--distributed: nothing here tells which processes there are ({error})'
+        '; give --coordinator_address, --num_processes and --process_id'
+    ) from None
 
 
 def cpu_devices() -> int:

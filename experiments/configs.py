@@ -5,6 +5,8 @@
 
 import dataclasses
 import functools
+import json
+from typing import Any
 
 from adjax import config as config_lib
 from adjax import distill as distill_lib
@@ -47,11 +49,16 @@ class Data:
     every: one episode in so many is kept.
     tail: of these, only the last so many: what is distilled then is the expert
       that the source became (expert distillation). 0 keeps all.
+    store: a folder to keep them in, where training reads from; '' for memory.
+    refresh: epochs after which they are made anew, in the loop that trains; 0
+      for never.
   """
   histories: int = 64
   episodes: int = 15
   every: int = 1
   tail: int = 0
+  store: str = ''
+  refresh: int = 0
 
   def __post_init__(self):
     check = functools.partial(config_lib.check, 'data')
@@ -59,6 +66,9 @@ class Data:
       check(name, getattr(self, name), getattr(self, name) >= 1, 'at least 1')
     check('tail', self.tail, 0 <= self.tail <= self.episodes,
           f'from 0 to data.episodes={self.episodes}')
+    check('refresh', self.refresh, self.refresh >= 0, 'at least 0')
+    check('refresh', self.refresh, not (self.refresh and self.store),
+          f'0 with data.store={self.store!r}, which keeps them')
 
   @property
   def kept(self) -> int:
@@ -170,6 +180,16 @@ class Experiment:
   def training(self) -> distill_lib.Config | rl2_lib.Config:
     """Whichever of distill and rl2 it is."""
     return self.distill or self.rl2
+
+
+def describe(experiment: Experiment) -> dict[str, Any]:
+  """An experiment as JSON has it; the kind of each choice is its module."""
+  config = json.loads(json.dumps(dataclasses.asdict(experiment)))
+  for name in ('tasks', 'source', 'model'):
+    if config[name] is not None:
+      module = type(getattr(experiment, name)).__module__
+      config[name]['kind'] = module.split('.')[-1]
+  return config
 
 
 def make_tasks(config: Tasks) -> types.TaskDistribution:

@@ -10,9 +10,15 @@ import rich.progress
 
 
 class Progress:
-  """Reports stages and epochs on standard output."""
+  """Reports stages and epochs on standard output.
 
-  def __init__(self, epochs: int):
+  Args:
+    epochs: of the run.
+    quiet: say nothing: of several processes one speaks.
+  """
+
+  def __init__(self, epochs: int, quiet: bool = False):
+    self._quiet = quiet
     self._console = rich.console.Console(highlight=False, markup=False)
     self._epochs = epochs
     self._bar = None
@@ -20,7 +26,7 @@ class Progress:
   @contextlib.contextmanager
   def epochs(self, done: int) -> Iterator[None]:
     """Shows a bar over the epochs if there is a terminal to show it on."""
-    if not self._console.is_terminal:
+    if self._quiet or not self._console.is_terminal:
       yield
       return
     columns = (
@@ -36,6 +42,8 @@ class Progress:
 
   def say(self, text: str) -> None:
     """A line of its own."""
+    if self._quiet:
+      return
     if self._console.is_terminal:
       self._console.print(text)
     else:
@@ -45,8 +53,10 @@ class Progress:
   def epoch(self, line: dict, seconds_left: float) -> None:
     """The figures of an epoch."""
     validation = line['validation']
+    loss = 'not finite' if line['loss'] is None else f'{line["loss"]:.4f}'
+    skipped = sum(line['skipped'])
     figures = (
-        f'loss {line["loss"]:.4f}  '
+        f'loss {loss}  ' + (f'{skipped} updates skipped  ' if skipped else '') +
         f'validation {np.mean(validation["last_10_per_task"]):.2f} of '
         f'{np.mean(validation["optimum"]):.2f}  '
         f'{line["transitions_per_s"] / 1e3:.1f}k transitions/s')

@@ -8,6 +8,7 @@ import numpy as np
 
 from adjax import histories
 from adjax import metrics
+from adjax import sharding
 from adjax import types
 from adjax.learners import references
 from experiments import configs
@@ -22,24 +23,35 @@ def optimum(tasks: types.TaskDistribution, some: types.Task) -> np.ndarray:
 
 def epoch_line(
     number: int, measured: dict[str, Any], optima: dict[str, np.ndarray],
-    seconds: float, transitions: int,
+    seconds: float, transitions: int, before: list[dict[str, Any]],
+    ended: np.ndarray,
 ) -> dict[str, Any]:
   """What metrics.jsonl says of an epoch.
 
   Args:
     number: of the epoch, from 1.
-    measured: loss, gradient_norm and what else training tells [seeds, U];
-      returns {name: [seeds, N, R, E]}.
+    measured: loss, gradient_norm, skipped and what else training tells
+      [seeds, U]; returns {name: [seeds, N, R, E]}.
     optima: {name: [N]}.
     seconds: the epoch took.
     transitions: it was trained on.
+    before: the lines of the epochs before.
+    ended: whether training has ended early [seeds], for want of gradients that
+      are finite.
   """
   returns = measured['returns']
-  told = {name: x for name, x in measured.items() if name != 'returns'}
-  losses = told['loss'][:, -100:].mean(1)
-  line = {'epoch': number, 'loss_per_seed': losses.tolist()}
+  told = {name: x for name, x in measured.items()
+          if name not in ('returns', 'skipped')}
+  line = {'epoch': number, 'loss_per_seed': [
+      _finite_mean(x) for x in told['loss'][:, -100:]]}
   for name, x in told.items():
-    line[name] = float(x[:, -100:].mean())
+    line[name] = _finite_mean(x[:, -100:])
+  # By seed: updates left out, since something in them was not finite.
+  skipped = measured['skipped'].sum(1)
+  line['skipped'] = skipped.tolist()
+  line['skipped_in_all'] = (
+      skipped + (before[-1]['skipped_in_all'] if before else 0)).tolist()
+  line['ended_early'] = np.flatnonzero(ended).tolist()
   for name, curves in returns.items():
     by_task = np.nanmean(curves, (0, 2))  # [N, E].
     line[name] = {
@@ -47,6 +59,12 @@ def epoch_line(
         'return_mean': by_task.mean(0).tolist(),
         'last_10_per_task': by_task[:, -10:].mean(1).tolist()}
   return line | {'seconds': seconds, 'transitions_per_s': transitions / seconds}
+
+
+def _finite_mean(x):
+  """The mean of what is finite in x; None, for want of NaN in JSON, if none."""
+  x = x[np.isfinite(x)]
+  return float(x.mean()) if x.size else None
 
 
 def result(
@@ -118,7 +136,7 @@ def _others(experiment, tasks, source, some, key, mesh):
         learner, some, key, evaluate.reference_runs,
         episodes * tasks.episode_length, mesh)
     curves = metrics.learning_curves(history.reward, history.done, episodes)
-    return (np.nanmean(np.asarray(curves), (0, 1)),
+    return (np.nanmean(sharding.fetch(curves), (0, 1)),
             history.done.shape[1] // evaluate.reference_runs)
 
   found = {}
@@ -176,6 +194,11 @@ def summary(found: dict[str, Any], workdir: str) -> str:
     lines.append('  whole life, random 0 and source 1: ' + ', '.join(
         f'{name} {some["normalised"]:.3f}' for name, some in sets.items()
         if some.get('normalised') is not None))
+  if any(found['skipped']):
+    lines.append(f'  updates skipped by seed, not finite: {found["skipped"]}')
+  if found['ended_early']:
+    lines.append(f'  training ended early, by these, in seeds '
+                 f'{found["ended_early"]}')
   return '\n'.join([
       *lines, f'{found["seconds"]["total"]:.0f} s in all; {workdir}/'
       'result.json, curve.png'])

@@ -40,16 +40,29 @@ _SET = flags.DEFINE_multi_string(
     '--set distill.batch_size=64. May be repeated.')
 
 
+_MESH = flags.DEFINE_string(
+    'mesh', '', 'How devices are used, as data:8 for a batch over eight, or '
+    'seed:2,data:4 for two groups of seeds besides. Default: data over all, or '
+    'over as many cores as divide a batch.')
+_ALLOW_VERSION_CHANGE = flags.DEFINE_bool(
+    'allow_version_change', False, 'Take up a run of another version of this '
+    'code or of its packages all the same; config.json keeps a list.')
+
+
 @cli.main
 def main():
   from adjax import config as config_lib
   from experiments import pipeline
   from experiments import presets
+  from experiments import stopping
   experiment = config_lib.override(
       presets.get(_EXPERIMENT.value, _SIZE.value), _SET.value)
   if _SEEDS.value is not None:
     experiment = dataclasses.replace(experiment, seeds=_SEEDS.value)
-  pipeline.run(experiment, _WORKDIR.value or f'runs/{_EXPERIMENT.value}')
+  workdir = _WORKDIR.value or f'runs/{_EXPERIMENT.value}'
+  return stopping.run(lambda stop: pipeline.run(
+      experiment, workdir, stop=stop, layout=_MESH.value,
+      allow_version_change=_ALLOW_VERSION_CHANGE.value))
 
 
 if __name__ == '__main__':

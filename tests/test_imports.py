@@ -9,11 +9,13 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
-    ['types', 'sharding', 'checkpoint', 'config'],
-    ['metrics', 'learners.acting'],
-    ['learners.networks'],
+    ['arrays', 'config', 'processes', 'seal', 'sharding'],
+    ['types', 'checkpoint'],
+    ['metrics', 'learners.acting', 'manifest'],
+    ['learners.networks', 'shards'],
     ['model'],
-    ['transformer', 'lstm', 'in_context', 'histories', 'learners', 'envs'],
+    ['transformer', 'lstm', 'in_context', 'histories', 'learners', 'envs',
+     'store'],
     ['distill'],
     ['rl2'],
 ]

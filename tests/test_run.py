@@ -26,6 +26,7 @@ from experiments import presets
 from experiments import progress
 from experiments import report
 from experiments import run as run_lib
+from experiments import training as training_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = [
@@ -96,9 +97,8 @@ def weights(workdir):
   tasks = configs.make_tasks(experiment.tasks)
   source = configs.make_source(experiment.source, tasks)
   model = configs.make_model(experiment.model, tasks)
-  training = pipeline.make_training(
-      experiment, tasks, source, model, jax.random.key(0), pipeline.Clock(),
-      Quiet())
+  training = training_lib.make(
+      experiment, tasks, source, model, jax.random.key(0))
   like = pipeline.init_states(experiment, training, jax.random.key(0))
   step, state = checkpoint.Checkpoints(str(workdir / 'checkpoints')).restore(
       like, lambda text: None)
@@ -186,15 +186,21 @@ def test_another_config_is_refused_and_nothing_lost(finished):
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
   """With a warm-up whose first step is nothing, and so steep a second."""
-  with pytest.raises(FloatingPointError, match=r'epoch 3 .*below 1e\+30'):
-    pipeline.run(
-        tiny('distill.learning_rate=1e30', 'distill.clip=1e30',
-             'distill.warmup=4', 'distill.updates_per_epoch=1'),
-        str(tmp_path), Quiet())
+  steep = tiny('distill.learning_rate=1e30', 'distill.clip=1e30',
+               'distill.warmup=4', 'distill.updates_per_epoch=6')
+  with pytest.raises(FloatingPointError, match=r'10 updates .* by epoch 2'):
+    pipeline.run(steep, str(tmp_path), Quiet())
   assert not (tmp_path / 'result.json').exists()
-  assert [line['epoch'] for line in map(
-      json.loads, (tmp_path / 'metrics.jsonl').open())] == [1, 2]
+  path = tmp_path / 'metrics.jsonl'
+  lines = [json.loads(line) for line in path.read_text().splitlines()]
+  assert [line['skipped'] for line in lines] == [[5, 5], [6, 6]]
+  assert lines[1]['skipped_in_all'] == [11, 11]
+  assert lines[1]['ended_early'] == [0, 1]
   assert checkpoint.Checkpoints(str(tmp_path / 'checkpoints')).steps == [1, 2]
+  # Taken up again it says the same, and does no more.
+  with pytest.raises(FloatingPointError, match=r'10 updates .* by epoch 2'):
+    pipeline.run(steep, str(tmp_path), Quiet())
+  assert len(path.read_text().splitlines()) == 2
 
 
 def test_a_run_stopped_inside_a_save_loses_nothing(
@@ -213,22 +219,35 @@ def test_a_run_stopped_inside_a_save_loses_nothing(
   assert timeless(tmp_path) == timeless(finished)
 
 
+def made(experiment):
+  """The histories that a run would distil."""
+  tasks = configs.make_tasks(experiment.tasks)
+  source = configs.make_source(experiment.source, tasks)
+  model = configs.make_model(experiment.model, tasks)
+  training = training_lib.make(
+      experiment, tasks, source, model, jax.random.key(0))
+  training.compile(
+      pipeline.make_evaluation(experiment, tasks, jax.random.key(1)),
+      pipeline.init_states(experiment, training, jax.random.key(2)),
+      pipeline.Clock())
+  training.begin(pipeline.Clock(), Quiet())
+  return training.history
+
+
 def test_histories_are_of_training_tasks_and_results_of_held_out_ones(
     monkeypatch):
   """Seen from the cells where reward was paid, in what the pipeline makes."""
   experiment = tiny('data.histories=8')
   tasks = configs.make_tasks(experiment.tasks)
-  source = configs.make_source(experiment.source, tasks)
-  clock = pipeline.Clock()
-  history, _ = pipeline.make_histories(
-      experiment, tasks, source, jax.random.key(0), clock)
+  history = made(experiment)
   # An oracle in place of the model: it goes where its task pays.
   monkeypatch.setattr(
       pipeline.distill.in_context_lib, 'in_context',
       lambda env, model, params, temperature: references.oracle(tasks))
-  states = pipeline.distill.TrainState(np.zeros((2, 1)), (), 0, 0)
-  lives = pipeline.held_out(
-      experiment, tasks, None, states, jax.random.key(0), clock)['held_out']
+  states = pipeline.distill.TrainState(np.zeros((2, 1)), (), 0, 0, 0)
+  live = pipeline.held_out(
+      experiment, tasks, None, states, jax.random.key(0), pipeline.Clock())
+  lives = live(states.params)['held_out']
   for found, expected in ((history, tasks.train), (lives, tasks.held_out)):
     paid = np.asarray(found.reward)[..., :-1] > 0
     paid &= ~np.asarray(found.done)[..., :-1]
@@ -288,12 +307,8 @@ def test_shifted_tasks_are_reported_beside_the_held_out_ones(tmp_path):
 
 
 def test_experts_are_the_ends_of_the_same_histories():
-  experiment = tiny('data.episodes=6', 'data.tail=3')
-  tasks = configs.make_tasks(experiment.tasks)
-  source = configs.make_source(experiment.source, tasks)
-  whole, experts = (pipeline.make_histories(
-      config_lib.override(experiment, [f'data.tail={tail}']), tasks, source,
-      jax.random.key(0), pipeline.Clock())[0] for tail in (0, 3))
+  whole, experts = (made(tiny('data.episodes=6', f'data.tail={tail}'))
+                    for tail in (0, 3))
   assert experts.done.shape[1] == 60 < whole.done.shape[1]
   jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:, -60:]),
                experts, whole)

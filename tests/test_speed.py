@@ -7,6 +7,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -157,16 +158,24 @@ def test_a_second_start_compiles_nothing_and_computes_the_same(tmp_path):
 
 
 def test_a_processor_is_as_many_devices_as_divide_a_batch(monkeypatch):
+  from adjax import config as config_lib
   from experiments import cli
   from experiments import pipeline
+  from experiments import presets
   for cores, devices in ((1, 1), (2, 2), (6, 4), (8, 8), (96, 8)):
     monkeypatch.setattr(cli.os, 'sched_getaffinity',
                         lambda _, cores=cores: range(cores), raising=False)
     assert cli.cpu_devices() == devices
   monkeypatch.setattr(pipeline.jax, 'default_backend', lambda: 'cpu')
   monkeypatch.setattr(pipeline.jax, 'device_count', lambda: 4)
-  monkeypatch.setattr(pipeline.sharding, 'mesh', lambda count: count)
-  assert [pipeline.make_mesh(size) for size in (16, 6, 5)] == [4, 2, None]
+  monkeypatch.setattr(
+      pipeline.sharding, 'mesh',
+      lambda count: mock.Mock(size=count, shape={'data': count}))
+  def devices_for(size):
+    mesh = pipeline.make_mesh(config_lib.override(
+        presets.get('quick'), [f'distill.batch_size={size}']))
+    return mesh and mesh.size
+  assert [devices_for(size) for size in (16, 6, 5)] == [4, 2, None]
 
 
 def test_flops_are_what_a_compiler_counts():
