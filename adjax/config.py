@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import typing
 from typing import Any
 
@@ -10,6 +11,14 @@ def check(where: str, field: str, given: Any, ok: bool, allowed: str) -> None:
   """Raises a ValueError that names field, value and what is allowed."""
   if not ok:
     raise ValueError(f'{where}.{field}={given!r}: must be {allowed}')
+
+
+def check_name(field: str, given: str) -> None:
+  """Raises a ValueError unless a name is safe to be that of a folder."""
+  if not re.fullmatch('[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}', given):
+    raise ValueError(
+        f'{field}={given[:200]!r}: must be 1 to 100 of the letters a to z, '
+        'digits, ".", "_" and "-", the first neither "." nor "-"')
 
 
 def check_widths(where: str, field: str, given: Any) -> None:

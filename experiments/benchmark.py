@@ -16,7 +16,7 @@ from absl import flags
 
 from experiments import cli
 
-_STAGES = ('histories', 'train', 'evaluate', 'pipeline', 'scaling')
+_STAGES = ('histories', 'train', 'store', 'evaluate', 'pipeline', 'scaling')
 _STAGE = flags.DEFINE_enum(
     'stage', None, _STAGES, 'Only this one; default: all of them.')
 _JSON = flags.DEFINE_string(
@@ -41,10 +41,12 @@ def main():
   from experiments import benchmark_evaluate
   from experiments import benchmark_histories
   from experiments import benchmark_runs
+  from experiments import benchmark_store
   from experiments import benchmark_train
   from experiments import workdir
   run = {'histories': benchmark_histories.rows,
          'train': benchmark_train.rows,
+         'store': benchmark_store.rows,
          'evaluate': benchmark_evaluate.rows,
          'pipeline': benchmark_runs.pipeline,
          'scaling': benchmark_runs.scaling}

@@ -31,6 +31,10 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _PROCESS_ID = flags.DEFINE_integer(
     'process_id', None, 'Beside --coordinator_address: which, from 0.', 0)
 
+# The exit code when another process is lost, which jax itself uses, too: unlike
+# an error of one's own it is worth another try.
+LOST = 134
+
 
 def main(body: Callable[[], int | None]) -> Callable[[Sequence[str]], int]:
   """Wraps a program: what its user did wrong becomes one line and exit code 1.
@@ -56,9 +60,15 @@ def main(body: Callable[[], int | None]) -> Callable[[Sequence[str]], int]:
     except (ValueError, OSError, RuntimeError, FloatingPointError,
             MemoryError) as error:
       print(f'error: {error}', file=sys.stderr)
-      return 1
+      return LOST if _DISTRIBUTED.value and _is_of_peers(error) else 1
 
   return wrapped
+
+
+def _is_of_peers(error):
+  """Whether it comes of processes that cannot reach each other."""
+  return any(name in str(error) for name in (
+      'Gloo', 'NCCL', 'coordination service', 'Connection reset'))
 
 
 def prepare() -> None:

@@ -132,6 +132,7 @@ class Experiment:
   seed: int = 0
 
   def __post_init__(self):
+    config_lib.check_name('name', self.name)
     if (self.distill is None) == (self.rl2 is None):
       raise ValueError('distill, rl2: exactly one of them must be None')
     if self.rl2 is not None and self.data is not None:

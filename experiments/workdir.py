@@ -22,6 +22,10 @@ from experiments import versions as versions_lib
 _TRACES = ('result.json', 'metrics.jsonl', 'checkpoints')
 _FILES = ('config.json', 'metrics.jsonl', 'result.json', 'lock', 'curve.png',
           'visits.png')
+# What a line of metrics.jsonl is gone on with by.
+_LINE = ('epoch', 'seconds', 'validation', 'train', 'skipped_in_all',
+         'ended_early')
+_CURVES = {'optimum', 'return_mean'}
 # What a field of one of our files must be.
 _VALID = {
     'config': lambda x: isinstance(x, dict),
@@ -29,6 +33,10 @@ _VALID = {
         isinstance(version, str) for version in x.values()),
     'version_changes': lambda x: isinstance(x, list),
     'heldout': lambda x: isinstance(x, dict),
+    'validation': lambda x: isinstance(x, dict) and _CURVES <= set(x),
+    'train': lambda x: isinstance(x, dict) and _CURVES <= set(x),
+    'skipped_in_all': lambda x: isinstance(x, list),
+    'ended_early': lambda x: isinstance(x, list),
     'epoch': lambda x: type(x) is int,
     'seconds': lambda x: type(x) in (int, float) and 0 <= x < 1e12,
 }
@@ -182,7 +190,7 @@ def cut_lines(path: str, epochs: int) -> list[dict[str, Any]]:
   if os.path.exists(path):
     # What follows the last line break was being written when a run died.
     *whole, _ = pathlib.Path(path).read_bytes().split(b'\n')
-    lines = [_parse(path, line, 'epoch', 'seconds') for line in whole]
+    lines = [_parse(path, line, *_LINE) for line in whole]
     lines = [line for line in lines if line['epoch'] <= epochs]
   if [line['epoch'] for line in lines] != list(range(1, epochs + 1)):
     raise ValueError(
@@ -232,19 +240,6 @@ def machine() -> dict[str, Any]:
       'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}, '
                 f'{os.cpu_count()} CPU cores',
       'versions': versions_lib.versions()}
-
-
-def name(field: str, given: str) -> str:
-  """Hands back a name that is safe to be that of a folder.
-
-  Raises:
-    ValueError: if it could lead out of the folder it is put into.
-  """
-  if not re.fullmatch('[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}', given):
-    raise ValueError(
-        f'{field}={given[:200]!r}: must be 1 to 100 of the letters a to z, '
-        'digits, ".", "_" and "-", the first neither "." nor "-"')
-  return given
 
 
 def write_json(path: str, value: Any) -> None:

@@ -66,3 +66,16 @@ def test_differences_name_fields_and_both_values():
   assert config.differences(old, new) == [
       "inner.gone: 1 -> 'absent'", 'inner.width: 4 -> 8']
   assert not config.differences(Outer(), dataclasses.asdict(Outer()))
+
+
+@pytest.mark.parametrize('given', [
+    '', '.', '..', '../../x', '/x', 'a/b', 'a\\b', '-x', '.x', 'a b', 'a\n',
+    'a\0', 'é', '٣', 'a' * 101])
+def test_names_that_could_leave_a_folder_are_refused(given):
+  with pytest.raises(ValueError, match=r'^name=.*: must be 1 to 100'):
+    config.check_name('name', given)
+
+
+@pytest.mark.parametrize('given', ['quick', 'a..b', '3.x_-', 'a' * 100])
+def test_names_that_stay_in_a_folder_are_taken(given):
+  assert config.check_name('name', given) is None
