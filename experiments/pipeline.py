@@ -14,6 +14,7 @@ import numpy as np
 
 from adjax import checkpoint
 from adjax import distill
+from adjax import metrics
 from adjax import processes
 from adjax import rl2
 from adjax import sharding
@@ -91,8 +92,8 @@ def _run(experiment, tasks, source, workdir, progress, stop, mesh):
       experiment, tasks, training, states, keys(_EVALUATE), workdir, clock,
       progress, stop, {'evaluation': memory.program(live)})
   lives = sharding.fetch(clock.run('evaluate', live, states.params))
-  lived = sum(life.done.size for life in lives.values())
-  eval_rate = lived / clock.seconds['evaluate']
+  lived = sum(curves.size for curves, _ in lives.values())
+  eval_rate = lived * tasks.episode_length / clock.seconds['evaluate']
   _split_epochs(experiment, tasks, model, states, lines, clock, mesh)
   trained = (experiment.seeds * experiment.training.epochs
              * training.transitions)
@@ -123,7 +124,7 @@ def _write(experiment, tasks, lives, result, workdir):
   # The goal that is farthest away, where goals differ in that.
   which = int(np.argmin(result['heldout']['optimum']))
   plot.visits(
-      jax.tree.map(lambda x: np.asarray(x[0, which, 0]), lives['held_out']),
+      jax.tree.map(lambda x: x[0, which, 0], lives['held_out'][1]),
       jax.tree.map(lambda x: np.asarray(x[which]), tasks.held_out),
       experiment.tasks, os.path.join(workdir, 'visits.png'))
   workdir_lib.write_json(os.path.join(workdir, 'result.json'), result)
@@ -231,7 +232,9 @@ def held_out(
 ) -> Any:
   """A program: params of the last models -> their lives on held-out tasks.
 
-  {set of tasks: History [seeds, N, R, T]}.
+  {set of tasks: (learning curves [seeds, N, R, E], History [seeds, N, 1, T] of
+  the first run)}: of many lives, the histories would be most of what a run
+  needs of memory.
   """
   evaluate = experiment.evaluate
   every, apart = distill.together(
@@ -239,10 +242,13 @@ def held_out(
 
   def live(args):
     params, seed = args
-    return apart(distill.evaluate(
+    history = distill.evaluate(
         tasks.env, model, params, every, jax.random.fold_in(key, seed),
         evaluate.held_out_runs, evaluate.episodes * tasks.episode_length,
-        evaluate.temperature, mesh))
+        evaluate.temperature, mesh)
+    curves = metrics.learning_curves(
+        history.reward, history.done, evaluate.episodes)
+    return apart((curves, jax.tree.map(lambda x: x[:, :1], history)))
 
   def all_seeds(params):
     return sharding.over_seeds(live, mesh)(

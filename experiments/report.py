@@ -69,7 +69,8 @@ def _finite_mean(x):
 
 def result(
     experiment: configs.Experiment, tasks: types.TaskDistribution,
-    source: types.Learner | None, lives: dict[str, types.History],
+    source: types.Learner | None,
+    lives: dict[str, tuple[np.ndarray, types.History]],
     line: dict[str, Any], key: chex.PRNGKey, mesh: Any = None,
 ) -> dict[str, Any]:
   """The held-out figures, and those of the references on the same tasks.
@@ -78,13 +79,14 @@ def result(
     experiment: the config.
     tasks: its tasks.
     source: its source learner, if it has one.
-    lives: {'held_out' and each shifted set: History [seeds, N, R, T]}.
+    lives: {'held_out' and each shifted set: learning curves [seeds, N, R, E],
+      and more}.
     line: the last epoch's.
     key: of the references.
     mesh: the devices.
   """
   def section(name, some):
-    ours = _ours(tasks, some, lives[name], experiment.evaluate.episodes)
+    ours = _ours(tasks, some, lives[name][0])
     others = _others(experiment, tasks, source, some, key, mesh)
     if 'source' in others:
       ours['normalised'] = _normalised(
@@ -108,18 +110,17 @@ def result(
   } | others | ({'shifted': shifted} if shifted else {})
 
 
-def _ours(tasks, some, lives, episodes):
-  """The learning curves of our own model on some tasks."""
-  returns = np.asarray(
-      metrics.learning_curves(lives.reward, lives.done, episodes))
+def _ours(tasks, some, returns):
+  """The learning curves [seeds, N, R, E] of our own model on some tasks."""
   best = optimum(tasks, some)
+  shares = returns / best[:, None, None]
   return {
       'optimum': best.tolist(),
       'return_mean': np.nanmean(returns, (0, 1, 2)).tolist(),
       # Of shares of each task's own optimum, so that it trims bad lives and
       # not far goals.
       'return_iqm': (best.mean() * metrics.iqm(
-          (returns / best[:, None, None]).reshape(-1, episodes))).tolist(),
+          shares.reshape(-1, shares.shape[-1]))).tolist(),
       'ci95': metrics.bootstrap(returns).tolist(),
       'per_task': np.nanmean(returns, (0, 2)).tolist(),
       'per_seed': np.nanmean(returns, (1, 2)).tolist(),

@@ -247,7 +247,7 @@ def test_histories_are_of_training_tasks_and_results_of_held_out_ones(
   states = pipeline.distill.TrainState(np.zeros((2, 1)), (), 0, 0, 0)
   live = pipeline.held_out(
       experiment, tasks, None, states, jax.random.key(0), pipeline.Clock())
-  lives = live(states.params)['held_out']
+  _, lives = live(states.params)['held_out']
   for found, expected in ((history, tasks.train), (lives, tasks.held_out)):
     paid = np.asarray(found.reward)[..., :-1] > 0
     paid &= ~np.asarray(found.done)[..., :-1]
