@@ -101,12 +101,15 @@ def thin(history: types.History, every: int) -> types.History:
 
   Returns:
     History [S, T'], cut to the shortest stream where episodes differ in length.
+
+  Raises:
+    ValueError: if k > 1 and a stream has no finished episode.
   """
   arrays.check_steps('history', history, 'S, T')
   if every == 1:
     return history
   keep = _wanted(history, every, 0)
-  return _kept(history, keep, int(keep.sum(1).min()), False)[0]
+  return _kept(history, keep, _shortest(keep), False)[0]
 
 
 def tail(history: types.History, num_episodes: int) -> types.History:
@@ -115,9 +118,22 @@ def tail(history: types.History, num_episodes: int) -> types.History:
   Where episodes differ in length, the last steps of these that every stream
   has. What is kept begins a life of its own: its first step has no previous
   one, as when such a model is put into a task.
+
+  Raises:
+    ValueError: if a stream has no finished episode.
   """
   keep = _wanted(history, 1, num_episodes)
-  return _kept(history, keep, int(keep.sum(1).min()), True)[0]
+  return _kept(history, keep, _shortest(keep), True)[0]
+
+
+def _shortest(keep):
+  """The fewest steps that a stream keeps, of which steps [S, T] are kept."""
+  counts = keep.sum(1)
+  steps = int(counts.min())
+  if not steps:
+    raise ValueError('history.done: must have a finished episode in every '
+                     f'stream; stream {int(counts.argmin())} has none')
+  return steps
 
 
 def distilled_within(
@@ -222,7 +238,8 @@ def sound_only(
   arrays.check_steps('history', history, 'S, T')
   arrays.check('sound [S] bool', sound, S=len(history.done))
   well = jnp.argsort(~sound)  # Those that are sound first, in their order.
-  others = well[jnp.arange(sound.size) % jnp.maximum(sound.sum(), 1)]
+  sick = jnp.cumsum(~sound) - 1  # How many are sick before each.
+  others = well[sick % jnp.where(sound.any(), sound.sum(), sound.size)]
   stream = jnp.where(sound, jnp.arange(sound.size), others)
   return jax.tree.map(lambda x: x[stream], history)
 

@@ -82,10 +82,17 @@ def plain_thompson(means, rng):
   return np.stack(actions, 1)
 
 
+def fresh(tasks, num_tasks, seed=0):
+  return jax.jit(jax.vmap(tasks.fresh))(
+      jax.random.split(jax.random.key(seed), num_tasks))
+
+
+@pytest.mark.parametrize('drawn', ['train', 'fresh'])
 @pytest.mark.parametrize('law', bandit.LAWS)
-def test_the_law_of_the_means(law):
-  means = np.asarray(bandit.tasks(
-      bandit.Config(law=law, num_train=20_000)).train.means)
+def test_the_law_of_the_means(law, drawn):
+  tasks = bandit.tasks(bandit.Config(law=law, num_train=20_000))
+  means = np.asarray(
+      (tasks.train if drawn == 'train' else fresh(tasks, 20_000)).means)
   assert means.shape == (20_000, 10) and means.dtype == np.float32
   assert means.min() >= 0 and means.max() <= 1
   if law == 'uniform':
@@ -129,6 +136,19 @@ def test_the_sets_are_disjoint_and_reproducible():
       even.held_out.means, tasks.shifted['even'].means)
   np.testing.assert_array_equal(
       even.shifted['odd'].means, tasks.held_out.means)
+
+
+def test_fresh_tasks_are_like_those_of_the_sets_and_none_of_them():
+  tasks = bandit.tasks(bandit.Config(num_train=50))
+  new = fresh(tasks, 50)
+  assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(
+      lambda x: (x.shape, x.dtype), tasks.train)
+  known = [some.means for some in (
+      new, tasks.train, tasks.validation, tasks.held_out)]
+  rows = np.concatenate(known)
+  assert len(np.unique(rows, axis=0)) == len(rows)
+  np.testing.assert_array_equal(new.means, fresh(tasks, 50).means)
+  assert (new.means != fresh(tasks, 50, seed=1).means).all()
 
 
 @pytest.mark.parametrize('reward', ['bernoulli', 'gaussian'])

@@ -1,5 +1,7 @@
 """The distilled learner: trained and served alike."""
 
+import hypothesis
+from hypothesis import strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +44,29 @@ def test_inputs_are_the_step_before():
     assert (before[:, 0] == null).all()
     np.testing.assert_array_equal(before[:, 1:], now[:, :-1])
   assert (inputs.action[:, 1:] >= 0).all()  # Null: only where a life begins.
+
+
+PIECES = jax.jit(jax.vmap(in_context.inputs_of_piece))
+
+
+@hypothesis.given(st.integers(0, 2**31 - 1))
+@hypothesis.settings(deadline=None, max_examples=20)
+def test_the_inputs_of_a_piece_are_cut_from_those_of_its_history(seed):
+  rng = np.random.default_rng(seed)
+  history = types.History(
+      rng.integers(0, 5, (9, 2)).astype(np.int8),
+      rng.integers(0, 5, 9).astype(np.int8),
+      rng.normal(size=9).astype(np.float32), rng.random(9) < 0.5)
+  starts = np.arange(6)  # Every piece of four.
+  time = starts[:, None] - 1 + np.arange(5)
+  # What lies before a history is the end of it here, and must not matter.
+  inputs, actions = PIECES(
+      jax.tree.map(lambda x: x[time], history), starts == 0)
+  whole = in_context.inputs_of(jax.tree.map(jnp.asarray, history))
+  for found, wanted in zip(inputs, whole):
+    assert found.dtype == wanted.dtype
+    np.testing.assert_array_equal(found, np.asarray(wanted)[time[:, 1:]])
+  np.testing.assert_array_equal(actions, history.action[time[:, 1:]])
 
 
 def test_the_full_pass_over_a_life_gives_the_logits_that_acted(

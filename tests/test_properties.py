@@ -213,6 +213,11 @@ def assert_kept(history, kept, wanted):
       lambda x: x[np.arange(len(rows))[:, None], rows], history))
 
 
+def assert_refused(function, *args):
+  with pytest.raises(ValueError, match=r'history\.done: must have a finished'):
+    function(*args)
+
+
 @hypothesis.given(DONE, st.integers(1, 4))
 @examples(max_examples=6)
 def test_thinning_keeps_each_kth_episode_and_no_other(done, every):
@@ -222,6 +227,9 @@ def test_thinning_keeps_each_kth_episode_and_no_other(done, every):
     return
   kept = [np.concatenate([[], *episodes(row)[::every]]) for row in done]
   length = min(map(len, kept))
+  if not length:
+    assert_refused(histories.thin, history, every)
+    return
   assert_kept(history, histories.thin(history, every),
               [steps[:length] for steps in kept])
 
@@ -232,6 +240,9 @@ def test_the_tail_is_the_last_episodes_and_no_other(done, num_episodes):
   history = history_of(done)
   kept = [np.concatenate([[], *episodes(row)[-num_episodes:]]) for row in done]
   length = min(map(len, kept))
+  if not length:
+    assert_refused(histories.tail, history, num_episodes)
+    return
   assert_kept(history, histories.tail(history, num_episodes),
               [steps[len(steps) - length:] for steps in kept])
 

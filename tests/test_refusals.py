@@ -350,8 +350,8 @@ CALLS = {
         histories.streams, dict(history=history(N, K, T)),
         within('history', *STEPS), {'history.obs': ints(N, K, T - 1, 2)}),
     **{f'histories.{function.__name__}': Call(
-        function, dict(history=history(N, T), **rest),
-        within('history', *STEPS))
+        function, dict(history=history(N, T)._replace(done=~bools(N, T)),
+                       **rest), within('history', *STEPS))
        for function, rest in (
            (histories.thin, dict(every=1)),
            (histories.tail, dict(num_episodes=1)),

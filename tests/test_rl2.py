@@ -16,6 +16,7 @@ from adjax import sharding
 from adjax import transformer
 from adjax.envs import bandit
 from adjax.envs import dark_room
+from tests import toys
 
 TASKS = dark_room.tasks(dark_room.Config(
     size=3, episode_length=4, num_train=5, num_validation=2, num_held_out=2))
@@ -139,6 +140,40 @@ def test_the_loss_is_ppos(state, history):
 
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
                gradient, jax.grad(plain)(state.params))
+
+
+def test_a_sick_seed_skips_its_gradient_steps_and_leaves_the_other_alone(
+    monkeypatch):
+  monkeypatch.setattr(rl2, 'loss', toys.poison(rl2.loss))
+  model = toys.tiny(TASKS.env)
+  update = jax.jit(jax.vmap(lambda state: rl2.update(
+      CONFIG, model, TASKS, state)))
+  healthy = jax.jit(jax.vmap(lambda key: rl2.init(CONFIG, model, TASKS, key)))(
+      jax.random.split(jax.random.key(0), 2))
+  begin = healthy._replace(params=toys.mark(healthy.params))
+  trees = lambda states, seed: jax.tree.map(
+      lambda x: np.asarray(x[seed]), (states.params, states.opt_state))
+  equal = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a, b)
+  undisturbed, expected = update(healthy)
+  states, measured = update(begin)
+  equal(trees(states, 1), trees(undisturbed, 1))
+  equal(jax.tree.map(lambda x: x[1], measured),
+        jax.tree.map(lambda x: x[1], expected))
+  equal(trees(states, 0), trees(begin, 0))
+  np.testing.assert_array_equal(measured['skipped'], [6, 0])  # 2 * 3 each.
+  np.testing.assert_array_equal(states.skipped, [6, 0])
+  np.testing.assert_array_equal(states.step, [1, 1])
+  assert (states.key == undisturbed.key).all()
+  # A good one in time ends the row; after too many none is taken any more.
+  states, measured = update(states._replace(params=healthy.params))
+  np.testing.assert_array_equal(measured['skipped'], [0, 0])
+  np.testing.assert_array_equal(states.skipped, [0, 0])
+  late = begin._replace(
+      params=healthy.params, skipped=jnp.array([distill.PATIENCE, 0]))
+  states, measured = update(late)
+  equal(trees(states, 0), trees(late, 0))
+  np.testing.assert_array_equal(states.skipped, [distill.PATIENCE + 6, 0])
+  assert np.isfinite(measured['loss']).all()
 
 
 @pytest.mark.parametrize('kind', ['transformer', 'lstm'])

@@ -6,14 +6,17 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from adjax import sharding
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 PROGRAM = '''
 import json, sys
 import jax, jax.numpy as jnp, numpy as np
-from adjax import distill, histories, rl2, sharding, transformer
+from adjax import distill, histories, in_context, rl2, sharding, transformer
 from adjax.envs import dark_room
 from adjax.learners import tabular_q
 
@@ -47,13 +50,34 @@ states = sharding.replicate(jax.vmap(
     lambda key: rl2.init(online, net, tasks, key))(
         jax.random.split(jax.random.key(3), 1)), mesh)
 _, lived = rl2.make_epoch(online, net, tasks, evaluation, mesh)(states)
+# Two seeds on all devices, laid over them in one way and another.
+by_layout = {}
+init = jax.jit(jax.vmap(lambda key: distill.init(config, net, odd, key)))
+keys = jax.random.split(jax.random.key(1), 2)
+sequences = jax.jit(in_context.inputs_of)(odd), odd.action
+for seeds in (1, 2) if devices == 4 else ():
+  layout = sharding.mesh(4, seeds)
+  losses = jax.jit(lambda states, sequences: sharding.over_seeds(
+      lambda state: jax.lax.scan(lambda state, _: distill.update(
+          config, net, state, sequences, layout), state, None, 20)[1]['loss'],
+      layout)(states))
+  by_layout[seeds] = losses(
+      sharding.put(init(keys), sharding.by_seed(layout)),
+      sharding.replicate(sequences, layout)).tolist()
+updating = jax.jit(lambda state, sequences: distill.update(
+    config, net, state, sequences, mesh)).lower(*sharding.replicate(
+        (jax.tree.map(lambda x: x[0], init(keys)), sequences), mesh)
+    ).compile().as_text()
+words = ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute',
+         'reduce-scatter')
 json.dump({
+    'layouts': by_layout,
+    'update': [word for word in words if word in updating],
     'odd': [np.asarray(x).tolist() for x in odd],
     'even': [np.asarray(x).tolist() for x in even],
     'devices': len(even.action.sharding.device_set),
     'split': not even.action.is_fully_replicated,
-    'collectives': [word for word in ('all-reduce', 'all-gather', 'all-to-all',
-                                      'collective-permute') if word in program],
+    'collectives': [word for word in words if word in program],
     'online': lived['loss'][0].tolist(),
     'losses': measured['loss'][0].tolist(),
     'returns': np.asarray(measured['returns']['validation']).tolist(),
@@ -85,6 +109,30 @@ def test_learners_are_spread_without_a_word_between_devices(found):
   assert found[4]['devices'] == 4 and found[4]['split']
   assert found[1]['devices'] == 1
   assert found[4]['collectives'] == []
+
+
+def test_an_update_communicates_by_sums_alone(found):
+  assert found[4]['update'] == ['all-reduce'] and found[1]['update'] == []
+
+
+def test_seeds_may_be_laid_over_devices_too(found):
+  data, both = (np.array(found[4]['layouts'][seeds]) for seeds in '12')
+  assert data.shape == both.shape == (2, 20)
+  np.testing.assert_allclose(both, data, atol=1e-5)
+
+
+@pytest.mark.parametrize('text', [
+    '', 'data', 'data:', 'data:0', 'data:x', 'data:1,data:1', 'seed:1',
+    'data:-1', 'model:1', 'data:99999999'])
+def test_a_mesh_that_is_none_is_refused(text):
+  with pytest.raises(ValueError, match='--mesh=.*: must look like data:8'):
+    sharding.parse(text)
+
+
+def test_a_mesh_over_more_devices_than_there_are_is_refused():
+  with pytest.raises(ValueError, match='--mesh=seed:2,data:4: .* at most 1 '):
+    sharding.parse('seed:2,data:4')
+  assert sharding.parse('data:1').size == 1
 
 
 def test_losses_agree(found):

@@ -362,6 +362,35 @@ def test_the_three_sets_are_disjoint(split_seed):
   np.testing.assert_array_equal(more.held_out.platform, tasks.held_out.platform)
 
 
+@pytest.mark.parametrize('drawn', ['train', 'fresh'])
+def test_platforms_are_uniform_on_the_disc_of_their_centres(drawn):
+  tasks = watermaze.tasks(dataclasses.replace(SMALL, num_train=20_000))
+  new = jax.jit(jax.vmap(tasks.fresh))(
+      jax.random.split(jax.random.key(0), 20_000))
+  assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(
+      lambda x: (x.shape, x.dtype), tasks.train)
+  some = {'train': tasks.train, 'fresh': new}[drawn]
+  x, y = np.asarray(some.platform).T
+  share = (x**2 + y**2) / (1 - SMALL.platform_radius)**2
+  turn = np.arctan2(y, x) / (2 * math.pi) + 0.5
+  for found in (share, turn):
+    np.testing.assert_allclose(
+        np.quantile(found, np.linspace(0, 1, 11)), np.linspace(0, 1, 11),
+        atol=0.02)
+  assert abs(np.corrcoef(share, turn)[0, 1]) < 0.03
+  np.testing.assert_array_equal(some.radius, tasks.train.radius)
+  np.testing.assert_array_equal(
+      some.max_steps_in_episode, tasks.train.max_steps_in_episode)
+
+
+def test_a_fresh_platform_is_none_of_the_sets():
+  tasks = watermaze.tasks(SMALL)
+  new = jax.vmap(tasks.fresh)(jax.random.split(jax.random.key(0), 40))
+  rows = np.concatenate([some.platform for some in (
+      new, tasks.train, tasks.validation, tasks.held_out)])
+  assert len(np.unique(rows, axis=0)) == 144
+
+
 def test_starts_are_in_the_centre_and_headings_uniform():
   env = watermaze.Watermaze(SMALL)
   obs, _ = jax.vmap(env.reset, (0, None))(

@@ -1,0 +1,43 @@
+"""What a run needs of memory is told, and refused if it is not there."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments import memory
+from experiments import pipeline
+from tests import test_run
+
+
+def test_a_program_has_its_arguments_its_values_and_what_is_between():
+  x = jnp.ones((1000, 1000))
+  times = jax.jit(lambda x: x @ x).lower(x).compile()
+  assert 8e6 <= memory.program(times) < 8.1e6
+  between = jax.jit(
+      lambda x: jnp.sin(jnp.sin(x @ x) @ x).sum()).lower(x).compile()
+  assert 8e6 <= memory.program(between) <= 12.1e6
+  replaced = jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile()
+  assert memory.program(replaced) == 4e6
+
+
+def test_the_largest_stage_is_told(monkeypatch):
+  monkeypatch.setattr(memory, 'available', lambda: 10**10)
+  monkeypatch.setattr(memory, 'resident', lambda: 10**9)
+  needs = {'training': 2 * 10**9, 'histories': 10**9}
+  assert memory.check(needs) == (
+      'needs about 3.00 GB of memory, the most for training; 11.00 GB are '
+      'there')
+
+
+def test_a_run_that_does_not_fit_is_refused_before_it_begins(
+    tmp_path, monkeypatch):
+  monkeypatch.setattr(memory, 'available', lambda: 10**5)
+  with pytest.raises(ValueError, match=r'needs about .* lower .*batch_size'):
+    pipeline.run(test_run.tiny(), str(tmp_path), test_run.Quiet())
+  assert not (tmp_path / 'checkpoints').exists()
+  assert (tmp_path / 'metrics.jsonl').read_text() == ''
+
+
+def test_what_there_is_is_known_here():
+  assert 10**7 < memory.resident() < 10**11
+  assert 10**7 < memory.available() < 10**14
