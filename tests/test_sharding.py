@@ -125,12 +125,12 @@ def test_seeds_may_be_laid_over_devices_too(found):
     '', 'data', 'data:', 'data:0', 'data:x', 'data:1,data:1', 'seed:1',
     'data:-1', 'model:1', 'data:99999999'])
 def test_a_mesh_that_is_none_is_refused(text):
-  with pytest.raises(ValueError, match='--mesh=.*: must look like data:8'):
+  with pytest.raises(ValueError, match=r'--mesh=.*: must look like data:8'):
     sharding.parse(text)
 
 
 def test_a_mesh_over_more_devices_than_there_are_is_refused():
-  with pytest.raises(ValueError, match='--mesh=seed:2,data:4: .* at most 1 '):
+  with pytest.raises(ValueError, match=r'--mesh=seed:2,data:4: .* at most 1 '):
     sharding.parse('seed:2,data:4')
   assert sharding.parse('data:1').size == 1
 

@@ -82,7 +82,7 @@ def test_what_is_no_epoch_is_left_at_once():
 
 def test_work_ends_or_raises_as_it_would_alone():
   assert run('epoch:0')[:2] == (0, ['begun', 'saved'])
-  code, lines, errors, _ = run('raise:0')
+  code, _, errors, _ = run('raise:0')
   assert code == 1 and errors.strip() == 'of its own'
 
 
