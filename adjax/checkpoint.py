@@ -28,7 +28,7 @@ class Checkpoints:
   and files with their checksums; what does not agree with it is not opened.
 
   Of several processes all call save and restore, and the first one alone
-  seals, renames and deletes. States are replicated over them.
+  seals, renames and deletes.
   """
 
   def __init__(self, directory: str, keep: int = 3):

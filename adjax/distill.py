@@ -87,7 +87,8 @@ class TrainState(NamedTuple):
     params: weights, always finite.
     opt_state: the optimizer's.
     step: updates so far [], skipped ones among them.
-    skipped: updates [] skipped in a row up to now. From PATIENCE on, all are.
+    skipped: gradient steps [] skipped in a row up to now; from PATIENCE on,
+      all are.
     key: of what is random in the next update.
   """
   params: Any

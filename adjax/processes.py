@@ -1,6 +1,8 @@
 """Several processes of one run: what one does, all know of."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
 from typing import Any
 
 import jax
@@ -49,7 +51,24 @@ def as_first(numbers: list[int]) -> list[int]:
   return tell(np.asarray(ours, np.int32)).tolist()
 
 
-def barrier(name: str) -> None:
-  """Waits until all processes have come here."""
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(name)
+@contextlib.contextmanager
+def meeting() -> Iterator[Callable[[str], None]]:
+  """A barrier(name) for work in which any process may fail: all fail then."""
+  told = False
+
+  def barrier(name):
+    nonlocal told
+    del name
+    told = True  # Of whatever is raised here, the others know.
+    together(lambda: None)
+    told = False
+
+  try:
+    yield barrier
+  except Exception as error:
+    if not told:
+      failed = error
+      def fail():
+        raise failed
+      together(fail)
+    raise

@@ -9,7 +9,8 @@ import zlib
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+
+from adjax import sharding
 
 _SEAL = 'seal'
 
@@ -79,7 +80,7 @@ def describe(tree: Any) -> dict[str, list]:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
       data = jax.random.key_data(leaf)
     found[jax.tree_util.keystr(path)] = [
-        *_kind(leaf), zlib.crc32(np.asarray(data).tobytes())]
+        *_kind(leaf), zlib.crc32(sharding.fetch(data).tobytes())]
   return found
 
 

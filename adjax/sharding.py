@@ -62,6 +62,11 @@ def parse(text: str) -> Mesh:
   return mesh(number, shape.get('seed', 1))
 
 
+def local_size(over: Mesh | None) -> int:
+  """How many of its devices are this process's."""
+  return 1 if over is None else len(over.local_devices)
+
+
 def data_size(over: Mesh | None) -> int:
   """How many devices a batch is laid over."""
   return 1 if over is None else over.shape['data']

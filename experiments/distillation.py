@@ -117,6 +117,10 @@ class InMemory(Distillation):
     self.history = sharding.replicate(histories.distilled(
         history, self._data.every, self._data.tail), self._mesh)
 
+  def release(self):
+    """As Online.release."""
+    self.history = None
+
   def epoch(self, number, states):
     """As Online.epoch."""
     del number
@@ -149,6 +153,10 @@ class Endless(Distillation):
     """As Online.begin."""
     del clock
     self._progress = progress
+
+  def release(self):
+    """As Online.release."""
+    self._fresh = None
 
   def epoch(self, number, states):
     """As Online.epoch; histories depend on its number alone."""

@@ -21,6 +21,8 @@ _LOWER = {
 def program(compiled: Any) -> int:
   """Bytes that a compiled program has on each device while it runs."""
   told = compiled.memory_analysis()
+  if told is None:  # Not every backend tells.
+    return 0
   return (told.argument_size_in_bytes + told.output_size_in_bytes
           + told.temp_size_in_bytes - told.alias_size_in_bytes)
 
@@ -31,11 +33,12 @@ def size(tree: Any) -> int:
              for x in jax.tree.leaves(tree))
 
 
-def check(needs: dict[str, int]) -> str:
+def check(needs: dict[str, int], devices: int = 1) -> str:
   """Says what the stages of a run need.
 
   Args:
     needs: {stage: bytes on each device}; stages follow one another.
+    devices: how many of this process are used.
 
   Returns:
     A line: the most that is needed at once, of what there is, on each device
@@ -47,15 +50,16 @@ def check(needs: dict[str, int]) -> str:
   stage = max(needs, key=needs.get)
   if jax.default_backend() == 'cpu':
     begun = resident()
-    need = begun + needs[stage] * jax.local_device_count()
+    need = begun + needs[stage] * devices
     there, where = begun + available(), 'of memory'
   else:
     need = needs[stage]
-    there = min(device.memory_stats()['bytes_limit']
+    there = min((device.memory_stats() or {}).get('bytes_limit', math.inf)
                 for device in jax.local_devices())
     where = 'on each device'
   line = (f'needs about {need / 1e9:.2f} GB {where}, the most for {stage}; '
-          f'{there / 1e9:.2f} GB are there')
+          + (f'{there / 1e9:.2f} GB are there' if math.isfinite(there)
+             else 'how much is there nobody tells'))
   if need > there:
     raise ValueError(f'{line}; lower {_LOWER[stage]}')
   return line
@@ -81,10 +85,12 @@ def available() -> int:
     pass
   # A container may have less than its machine.
   try:
-    limit, used = (
-        int(pathlib.Path('/sys/fs/cgroup', name).read_text(encoding='ascii'))
-        for name in ('memory.max', 'memory.current'))
-    free += [limit - used]
-  except (OSError, ValueError):  # No cgroup, or 'max'.
+    limit, used, told = (
+        pathlib.Path('/sys/fs/cgroup', name).read_text(encoding='ascii')
+        for name in ('memory.max', 'memory.current', 'memory.stat'))
+    # What files have been read is let go of when it is wanted.
+    files = dict(line.split() for line in told.splitlines())['inactive_file']
+    free += [int(limit) - int(used) + int(files)]
+  except (OSError, ValueError, KeyError):  # No cgroup, or 'max'.
     pass
   return min(free)

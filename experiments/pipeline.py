@@ -90,7 +90,10 @@ def _run(experiment, tasks, source, workdir, progress, stop, mesh):
                   mesh)
   states, lines = _train(
       experiment, tasks, training, states, keys(_EVALUATE), workdir, clock,
-      progress, stop, {'evaluation': memory.program(live)})
+      progress, stop,
+      {'evaluation': memory.program(live) + memory.size(states.opt_state)},
+      sharding.local_size(mesh))
+  training.release()
   lives = sharding.fetch(clock.run('evaluate', live, states.params))
   lived = sum(curves.size for curves, _ in lives.values())
   eval_rate = lived * tasks.episode_length / clock.seconds['evaluate']
@@ -168,7 +171,7 @@ def init_states(
 
 
 def _train(experiment, tasks, training, states, key, workdir, clock, progress,
-           stop, needs):
+           stop, needs, devices):
   """Epochs from the newest checkpoint on: the last states, and all lines."""
   config = experiment.training
   evaluation = make_evaluation(experiment, tasks, key)
@@ -178,7 +181,7 @@ def _train(experiment, tasks, training, states, key, workdir, clock, progress,
       os.path.abspath(os.path.join(workdir, 'checkpoints')))
   first, states = checkpoints.restore(states, progress.say) or (0, states)
   path = os.path.join(workdir, 'metrics.jsonl')
-  lines = workdir_lib.cut_lines(path, first)
+  lines = processes.together(lambda: workdir_lib.cut_lines(path, first))
   clock.begin -= sum(line['seconds'] for line in lines)
   if first:
     progress.say(f'taken up after epoch {first} of {config.epochs}')
@@ -186,7 +189,7 @@ def _train(experiment, tasks, training, states, key, workdir, clock, progress,
   if first < config.epochs:
     needs = needs | training.compile(evaluation, states, clock)
     progress.say(f'compiled in {clock.seconds["compile"]:.1f} s')
-    progress.say(memory.check(needs))
+    progress.say(processes.together(lambda: memory.check(needs, devices)))
     stop.check()
     training.begin(clock, progress)
   transitions = experiment.seeds * training.transitions
@@ -204,8 +207,8 @@ def _train(experiment, tasks, training, states, key, workdir, clock, progress,
         # In this order: a line too many is cut off on resume, one too few could
         # not be made up for.
         with stop.saving():
-          if jax.process_index() == 0:
-            workdir_lib.append_line(path, line)
+          processes.together(lambda line=line: workdir_lib.append_line(
+              path, line))
           checkpoints.save(number, states)
       lines.append(line)
       progress.epoch(line, spent * (config.epochs - number))

@@ -107,7 +107,8 @@ def run(work: Callable[[Stop], None]) -> int:
     _say(f'{signal.Signals(stop.signal).name}: an epoch under way has '
          f'{PATIENCE:.0f} s to be saved')
     stop.wait(thread)
-  if not stop.signal or (raised and not isinstance(raised[0], Stopped)):
+  ended = not thread.is_alive() and not raised
+  if ended or (raised and not isinstance(raised[0], Stopped)):
     for number, handler in before.items():
       signal.signal(number, handler)
     if raised:

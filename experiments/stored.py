@@ -1,6 +1,8 @@
 """Distilling histories that are larger than memory: in a folder, read ahead."""
 
 import contextlib
+import fcntl
+import os
 
 import jax
 import numpy as np
@@ -24,7 +26,9 @@ _CHUNK_BYTES = 2**26
 class Stored(distillation.Distillation):
   """Histories in a store, made there if they are not; pieces are read ahead.
 
-  It takes the pieces that it would take of histories in memory.
+  It takes the pieces that it would take of histories in memory; only where
+  episodes end early and the tail alone is distilled, it has their beginnings
+  where others have their ends.
   """
 
   def compile(self, evaluation, states, clock):
@@ -38,9 +42,8 @@ class Stored(distillation.Distillation):
         lambda params: distill.curves(
             self._model, params, evaluation, self._mesh), self._mesh)),
                                  states.params)
-    # Beside the rows of a chunk in use, those that are read ahead.
     return {'histories': memory.program(self._generate),
-            'training': 2 * memory.program(self._updates[self._chunks[0]])}
+            'training': memory.program(self._updates[self._chunks[0]])}
 
   def _compile_generate(self, clock):
     """The program of a block of learners; the shapes of one learner's."""
@@ -97,18 +100,22 @@ class Stored(distillation.Distillation):
           history, self._data.every, self._data.tail), sound))
 
     total = len(self._learners[1]) * self._actors
-    store.write(
-        self._data.store, _description(self._experiment, self._tasks),
-        store.Layout(total, self._data.kept * self._tasks.episode_length,
-                     self._block * self._actors),
-        make, progress.say, jax.process_index(), jax.process_count(),
-        processes.barrier)
+    with processes.meeting() as barrier, _alone(self._data.store):
+      store.write(
+          self._data.store, _description(self._experiment, self._tasks),
+          store.Layout(total, self._data.kept * self._tasks.episode_length,
+                       self._block * self._actors),
+          make, progress.say, jax.process_index(), jax.process_count(),
+          barrier)
     if made:
       self._made(made, clock, progress)
     self._store = store.Store(self._data.store)
     self._check_sick(self._store.dropped, total, progress)
     self._places = distill.make_places(
         self._config, self._store.num_streams, self._store.steps)
+
+  def release(self):
+    """As Online.release."""
 
   def epoch(self, number, states):
     """As Online.epoch."""
@@ -149,6 +156,19 @@ class Stored(distillation.Distillation):
             jax.tree.map(lambda x, index=index, shape=start.shape: x[index]
                          .reshape(*shape, -1, *x.shape[2:]), rows),
             start.astype(np.int32))
+
+
+@contextlib.contextmanager
+def _alone(folder):
+  """Waits for other runs that are making the same store."""
+  os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
+  lock = os.open(f'{folder.rstrip("/")}.lock{jax.process_index()}',
+                 os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    yield
+  finally:
+    os.close(lock)
 
 
 def _description(experiment, tasks):

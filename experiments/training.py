@@ -54,6 +54,9 @@ class Online:
   def begin(self, clock: Clock, progress: progress_lib.Progress) -> None:
     """Makes or opens the data."""
 
+  def release(self) -> None:
+    """Lets go of the data: no epoch is to follow."""
+
   def epoch(
       self, number: int, states: distill.TrainState
   ) -> tuple[distill.TrainState, dict[str, Any]]:

@@ -25,7 +25,6 @@ _FILES = ('config.json', 'metrics.jsonl', 'result.json', 'lock', 'curve.png',
 # What a line of metrics.jsonl is gone on with by.
 _LINE = ('epoch', 'seconds', 'validation', 'train', 'skipped_in_all',
          'ended_early')
-_CURVES = {'optimum', 'return_mean'}
 # What a field of one of our files must be.
 _VALID = {
     'config': lambda x: isinstance(x, dict),
@@ -33,10 +32,10 @@ _VALID = {
         isinstance(version, str) for version in x.values()),
     'version_changes': lambda x: isinstance(x, list),
     'heldout': lambda x: isinstance(x, dict),
-    'validation': lambda x: isinstance(x, dict) and set(x) >= _CURVES,
-    'train': lambda x: isinstance(x, dict) and set(x) >= _CURVES,
-    'skipped_in_all': lambda x: isinstance(x, list),
-    'ended_early': lambda x: isinstance(x, list),
+    'validation': lambda x: _are_curves(x),
+    'train': lambda x: _are_curves(x),
+    'skipped_in_all': lambda x: _are_numbers(x),
+    'ended_early': lambda x: _are_numbers(x),
     'epoch': lambda x: type(x) is int,
     'seconds': lambda x: type(x) in (int, float) and 0 <= x < 1e12,
 }
@@ -88,9 +87,10 @@ def _look(workdir, config):
   for name in ('checkpoints', *_FILES, *(f'{name}.new' for name in _FILES)):
     path = os.path.join(workdir, name)
     right = stat.S_ISDIR if name == 'checkpoints' else stat.S_ISREG
-    if os.path.lexists(path) and not right(os.lstat(path).st_mode):
-      kind = 'folder' if name == 'checkpoints' else 'file'
-      raise ValueError(f'{path}: must be a {kind}, and no link to one')
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+      if not right(os.lstat(path).st_mode):
+        kind = 'folder' if name == 'checkpoints' else 'file'
+        raise ValueError(f'{path}: must be a {kind}, and no link to one')
   path = os.path.join(workdir, 'config.json')
   saved = {}
   if os.path.exists(path):
@@ -196,7 +196,8 @@ def cut_lines(path: str, epochs: int) -> list[dict[str, Any]]:
     raise ValueError(
         f'{path}: must have a line for each of the {epochs} epochs that '
         'checkpoints/ has; it was changed from outside')
-  write(path, ''.join(_json(line) + '\n' for line in lines))
+  if jax.process_index() == 0:
+    write(path, ''.join(_json(line) + '\n' for line in lines))
   return lines
 
 
@@ -220,6 +221,17 @@ def _parse(path, data, *fields, **defaults):
       'writes it; it was damaged or changed from outside')
 
 
+def _are_numbers(value):
+  # None stands for what was not finite.
+  return isinstance(value, list) and all(
+      type(x) in (int, float, type(None)) for x in value)
+
+
+def _are_curves(value):
+  return isinstance(value, dict) and all(
+      _are_numbers(value.get(name)) for name in ('optimum', 'return_mean'))
+
+
 def _finite(text):
   if not math.isfinite(float(text)):
     raise ValueError
@@ -227,7 +239,12 @@ def _finite(text):
 
 
 def append_line(path: str, line: dict[str, Any]) -> None:
-  """Adds one line to a metrics.jsonl, and returns once it is on the disk."""
+  """Adds one line to a metrics.jsonl, and returns once it is on the disk.
+
+  Of several processes the first alone does.
+  """
+  if jax.process_index() > 0:
+    return
   with _named(path), open(path, 'a', encoding='utf-8') as file:
     file.write(_json(line) + '\n')
     file.flush()

@@ -9,8 +9,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
-    ['arrays', 'config', 'processes', 'seal', 'sharding'],
-    ['types', 'checkpoint'],
+    ['arrays', 'config', 'processes', 'sharding'],
+    ['types', 'seal'],
+    ['checkpoint'],
     ['metrics', 'learners.acting', 'manifest'],
     ['learners.networks', 'shards'],
     ['model'],

@@ -10,7 +10,10 @@ def test_one_process_agrees_with_itself():
   assert processes.together(lambda: None) is None
   assert processes.largest(3) == 3 and processes.largest(-2) == -2
   assert processes.as_first([4, 5]) == [4, 5] and processes.as_first([]) == []
-  assert processes.barrier('here') is None
+  with processes.meeting() as barrier:
+    assert barrier('here') is None
+  with pytest.raises(OSError, match='of its own'), processes.meeting():
+    raise OSError('of its own')
 
 
 def test_what_an_action_raised_is_raised():

@@ -28,6 +28,14 @@ def figures(workdir):
   return test_run.timeless(workdir)
 
 
+@pytest.fixture(scope='module', autouse=True)
+def compiled_fast():
+  """Half the time of compiling, which is nearly all that is done here."""
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', False)
+
+
 @pytest.fixture(scope='module')
 def in_memory(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('in_memory')

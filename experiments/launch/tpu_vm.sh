@@ -29,7 +29,7 @@ mount="mountpoint -q $shared || { sudo apt-get -qq install nfs-common &&
   sudo mkdir -p $shared && sudo mount $share $shared; }"
 program="cd $shared/adjax && $shared/venv/bin/python -m experiments.run \
   --distributed --workdir=$workdir --compilation_cache=$shared/cache \
-  $(printf '%q ' "$@")"
+  ${*:+$(printf '%q ' "$@")}"
 
 while true; do
   case $(tpu describe --format='value(state)' 2>/dev/null || echo NONE) in
