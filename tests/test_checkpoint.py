@@ -40,7 +40,6 @@ def fill(directory, steps=(1, 2, 3), keep=3):
   checkpoints = checkpoint.Checkpoints(str(directory), keep)
   for step in steps:
     checkpoints.save(step, state(step))
-  checkpoints.close()
 
 
 def restored(directory, like=None):
@@ -109,7 +108,6 @@ def test_a_damaged_state_is_passed_over_and_saved_again(copy):
   assert step == 2 and len(said) == 1 and 'checkpoint 3' in said[0]
   assert_same(found, state(2))
   checkpoints.save(3, state(3))
-  checkpoints.close()
   (step, found), said = restored(copy)
   assert step == 3 and not said
   assert_same(found, state(3))

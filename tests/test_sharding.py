@@ -70,7 +70,19 @@ updating = jax.jit(lambda state, sequences: distill.update(
     ).compile().as_text()
 words = ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute',
          'reduce-scatter')
+
+def laid(text):
+  """Where rows of a batch of eight are."""
+  over = sharding.parse(text)
+  x = np.arange(2 * 3 * 8 * 5).reshape(2, 3, 8, 5)
+  put = sharding.put_batches({'x': x}, 8, over)['x']
+  return {'part': sharding.batch_part(8, over),
+          'each': [shard.data.shape for shard in put.addressable_shards],
+          'same': bool((sharding.fetch(put) == x).all())}
+
 json.dump({
+    'laid': {text: laid(text) for text in
+             ('data:1', 'data:2', 'data:4', 'seed:2,data:2')},
     'layouts': by_layout,
     'update': [word for word in words if word in updating],
     'odd': [np.asarray(x).tolist() for x in odd],
@@ -119,6 +131,15 @@ def test_seeds_may_be_laid_over_devices_too(found):
   data, both = (np.array(found[4]['layouts'][seeds]) for seeds in '12')
   assert data.shape == both.shape == (2, 20)
   np.testing.assert_allclose(both, data, atol=1e-5)
+
+
+def test_each_device_has_its_rows_of_a_batch(found):
+  for text, number, each in (
+      ('data:1', 1, [2, 3, 8, 5]), ('data:2', 2, [2, 3, 4, 5]),
+      ('data:4', 4, [2, 3, 2, 5]), ('seed:2,data:2', 4, [1, 3, 4, 5])):
+    # One process has all devices, so it needs all rows.
+    assert found[4]['laid'][text] == {
+        'part': [0, 8], 'each': [each] * number, 'same': True}
 
 
 @pytest.mark.parametrize('text', [

@@ -166,10 +166,10 @@ def draw_means(
 ) -> np.ndarray:
   """Means [N, A], float32, of so many tasks of a law."""
   # One row a task, so that more tasks begin with the same ones.
-  return means_of(config, law, rng.random((num_tasks, config.arms + 1)))
+  return _means_of(config, law, rng.random((num_tasks, config.arms + 1)))
 
 
-def means_of(config: Config, law: str, u: chex.Array) -> chex.Array:
+def _means_of(config: Config, law: str, u: chex.Array) -> chex.Array:
   """Means [..., A], float32, of a law from uniform numbers [..., A + 1]."""
   means, share = u[..., 1:], u[..., :1]
   if law == 'uniform':
@@ -193,7 +193,7 @@ def tasks(config: Config = BANDIT) -> types.TaskDistribution:
 
   def fresh(key):
     u = jax.random.uniform(key, (config.arms + 1,))
-    return EnvParams(means=means_of(config, config.law, u),
+    return EnvParams(means=_means_of(config, config.law, u),
                      max_steps_in_episode=jnp.int32(1))
 
   return types.TaskDistribution(
