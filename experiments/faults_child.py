@@ -95,9 +95,9 @@ def tell_memory() -> None:
   """Says what is in memory before the programs of a run, and the most ever."""
   from experiments import memory
 
-  def checking(inner, needs):
+  def checking(inner, *args):
     mark('@memory', memory.resident())
-    return inner(needs)
+    return inner(*args)
 
   around(memory, 'check', checking)
 
