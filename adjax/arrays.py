@@ -76,9 +76,10 @@ def check_like(name: str, given: Any, like: Any) -> None:
   Raises:
     ValueError: if an array is not alike, or the trees are not.
   """
-  if jax.tree.structure(given) != jax.tree.structure(like):
+  wanted: Any = jax.tree.structure(like)
+  if wanted != jax.tree.structure(given):
     raise ValueError(f'{name}: must be a tree like '
-                     + re.sub(r'\s+', ' ', str(jax.tree.structure(like))))
+                     + re.sub(r'\s+', ' ', str(wanted)))
   for (path, leaf), model in zip(_leaves(name, given), jax.tree.leaves(like)):
     kind = next(kind for kind in _KINDS if _is_a(kind, model))
     # A whole number will do for a parameter that is none.
@@ -87,14 +88,14 @@ def check_like(name: str, given: Any, like: Any) -> None:
 
 
 @functools.cache
-def _parse(spec):
+def _parse(spec: str) -> list[tuple[str, tuple[str, ...], str]]:
   """[(name, axes, kind)] of a spec."""
   found = re.findall(r'(\S+) \[(.*?)\] (\w+)(?:, |$)', spec)
   return [(name, tuple(filter(None, axes.split(', '))), kind)
           for name, axes, kind in found]
 
 
-def _leaves(name, tree):
+def _leaves(name: str, tree: Any) -> list[tuple[str, Any]]:
   """(name and path, leaf) of the arrays in a tree; None alone is one, too."""
   if tree is None:
     return [(name, None)]
@@ -102,20 +103,23 @@ def _leaves(name, tree):
   return [(name + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
 
 
-def _shape(leaf):
+def _shape(leaf: Any) -> Any:
   """Of an array, a scalar of Python's, or None for anything else."""
   return () if isinstance(leaf, _SCALARS) else getattr(leaf, 'shape', None)
 
 
-def _dtype(leaf):
+def _dtype(leaf: Any) -> Any:
   return leaf.dtype if hasattr(leaf, 'dtype') else np.dtype(type(leaf))
 
 
-def _is_a(kind, leaf):
+def _is_a(kind: str, leaf: Any) -> bool:
   return any(jnp.issubdtype(_dtype(leaf), base) for base in _KINDS[kind])
 
 
-def _fits(axes, shape, known):
+def _fits(
+    axes: tuple[str, ...], shape: tuple[int, ...] | None,
+    known: dict[str, tuple[int, ...]],
+) -> bool:
   """Whether a shape has these axes; what it says of new ones becomes known."""
   if shape is None:
     return False
@@ -128,7 +132,7 @@ def _fits(axes, shape, known):
     part = tuple(shape[start:start + length])
     start += length
     if axis.isdigit():
-      size = (int(axis),)
+      size: tuple[int, ...] = (int(axis),)
     else:
       size = part if axis == '...' else known.setdefault(axis, part)
     if part != size:
@@ -136,11 +140,11 @@ def _fits(axes, shape, known):
   return rest >= 0 and start == len(shape)
 
 
-def _plain(size):
+def _plain(size: tuple[int, ...]) -> int | list[int]:
   return size[0] if len(size) == 1 else list(size)
 
 
-def _describe(leaf):
+def _describe(leaf: Any) -> str:
   if _shape(leaf) is None:
     return type(leaf).__name__
   return f'{_dtype(leaf)}{list(_shape(leaf))}'

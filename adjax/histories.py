@@ -1,8 +1,7 @@
-"""Learning histories: making them, thinning them, cutting pieces from them."""
+"""Learning histories: generate, select episodes, gather subsequences."""
 
 from collections.abc import Callable
 import functools
-from typing import Any
 from typing import NamedTuple
 
 import chex
@@ -10,16 +9,16 @@ import jax
 import jax.numpy as jnp
 
 from adjax import arrays
-from adjax import sharding
+from adjax import devices
 from adjax import types
 
 
 @functools.partial(
-    jax.jit, static_argnames=('learner', 'num_histories', 'num_steps', 'mesh'))
+    jax.jit, static_argnames=('learner', 'num_histories', 'num_steps'))
 def generate(
     learner: types.Learner, tasks: types.Task, key: chex.PRNGKey,
-    num_histories: int, num_steps: int, mesh: Any = None,
-) -> types.History:
+    num_histories: int, num_steps: int,
+) -> tuple[types.History, chex.Array]:
   """Histories of fresh learners, several on every task, all at once.
 
   Args:
@@ -28,46 +27,63 @@ def generate(
     key: one key; history (n, r) depends on it, n, r and task n alone.
     num_histories: R, independent learners a task.
     num_steps: T.
-    mesh: the devices to spread the learners over, or None for the default one.
 
   Returns:
-    History [N, R * K, T].
+    History [N, R * K, T], and which of them [N, R * K] are of a learner that
+    stayed finite.
   """
-  return run(learner, *repeat(tasks, key, num_histories), num_steps, mesh)
+  return run(learner, *repeat(tasks, key, num_histories), num_steps,
+             devices.shard_over_all)
 
 
 def run(
     learner: types.Learner, tasks: types.Task, keys: chex.PRNGKey,
-    num_steps: int, mesh: Any = None,
-) -> types.History:
-  """One fresh learner for every task and key [N, R]: History [N, R * K, T]."""
-  return run_checked(learner, tasks, keys, num_steps, mesh)[0]
-
-
-def run_checked(
-    learner: types.Learner, tasks: types.Task, keys: chex.PRNGKey,
-    num_steps: int, mesh: Any = None,
+    num_steps: int,
+    shard: Callable[[types.PyTree], types.PyTree] = devices.shard,
 ) -> tuple[types.History, chex.Array]:
-  """As run, and which streams [N, R * K] are of a sound learner."""
+  """One fresh learner for every task and key.
+
+  Args:
+    learner: the learner.
+    tasks: [N, R] tasks.
+    keys: [N, R] keys.
+    num_steps: T.
+    shard: lays the flat axis of learners over devices; devices.shard_over_all
+      for what has no training seeds.
+
+  Returns:
+    History [N, R * K, T], and which of them [N, R * K] are of a learner that
+    stayed finite.
+  """
   arrays.check('keys [N, R] key, tasks [N, R, ...] any', keys, tasks)
   num, repeats = keys.shape
-  tasks, keys = sharding.spread(jax.tree.map(
-      lambda x: x.reshape(num * repeats, *x.shape[2:]), (tasks, keys)), mesh)
+  tasks, keys = shard(jax.tree.map(
+      lambda x: x.reshape(num * repeats, *x.shape[2:]), (tasks, keys)))
 
-  def one(task, key):
-    history, sound = types.unroll_checked(learner, task, key, num_steps)
-    return history, jnp.broadcast_to(sound, history.done.shape[:1])
+  def one(
+      task: types.Task, key: chex.PRNGKey
+  ) -> tuple[types.History, chex.Array]:
+    history, finite = types.unroll(learner, task, key, num_steps)
+    return history, jnp.broadcast_to(finite, history.done.shape[:1])
 
-  history, sound = jax.tree.map(
+  return jax.tree.map(
       lambda x: x[:num * repeats].reshape(num, -1, *x.shape[2:]),
       jax.vmap(one)(tasks, keys))
-  return history, sound
 
 
 def repeat(
     tasks: types.Task, key: chex.PRNGKey, repeats: int
 ) -> tuple[types.Task, chex.PRNGKey]:
-  """Every task [N] so many times, with a key each: ([N, R], [N, R])."""
+  """Every task several times, with a key each.
+
+  Args:
+    tasks: [N] tasks.
+    key: key (n, r) depends on it, n and r alone.
+    repeats: R.
+
+  Returns:
+    Tasks [N, R] and keys [N, R].
+  """
   arrays.check('key [] key', key)
   num = types.num_tasks(tasks)
   tasks = jax.tree.map(
@@ -78,207 +94,171 @@ def repeat(
   return tasks, keys
 
 
-def streams(history: types.History) -> types.History:
-  """[N, K, T] to [S, T]."""
-  arrays.check_steps('history', history, 'N, K, T')
+def streams(history: types.PyTree) -> types.PyTree:
+  """[N, K, ...] to [S, ...] in every array of a tree."""
+  arrays.check('history [N, K, ...] any', history)
   return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), history)
 
 
-def distilled(
-    history: types.History, every: int, num_episodes: int
-) -> types.History:
-  """What is distilled of histories: thinned, then the tail unless it is 0."""
-  history = thin(history, every)
-  return tail(history, num_episodes) if num_episodes else history
+class Selected(NamedTuple):
+  """Episodes of histories, as they are trained on.
+
+  Attributes:
+    history: History [S, bound]; what comes after `steps` means nothing.
+    steps: [], how many steps every stream has, from the first on.
+    num_streams: [], how many streams there are, from the first on; those that
+      diverged come after them.
+  """
+  history: types.History
+  steps: chex.Array
+  num_streams: chex.Array
 
 
-def thin(history: types.History, every: int) -> types.History:
-  """Episodes 0, k, 2k, ... of each stream (Laskin et al., single-stream AD).
+def select_episodes(
+    history: types.History, finite: chex.Array, stride: int, last: int,
+    bound: int,
+) -> tuple[types.History, chex.Array]:
+  """Episodes 0, k, 2k, ... of each stream, or the last few of these.
+
+  Every k-th is single-stream AD (Laskin et al. 2022, section 4), the last few
+  are expert distillation. A selection begins a history of its own: its first
+  step has no previous one.
 
   Args:
     history: History [S, T].
-    every: k.
+    finite: [S], whose steps count; streams that diverged are selected from as
+      well as it goes.
+    stride: k.
+    last: how many of the last finished episodes, 0 for all.
+    bound: the most steps of a stream that are kept.
 
   Returns:
-    History [S, T'], cut to the shortest stream where episodes differ in length.
-
-  Raises:
-    ValueError: if k > 1 and a stream has no finished episode.
+    History [S, bound], and of how many steps [] the shortest finite stream is,
+    0 if one has no finished episode. What comes after them means nothing. Where
+    episodes differ in length, all streams are cut to that: `last` keeps the
+    steps before the end.
   """
   arrays.check_steps('history', history, 'S, T')
-  if every == 1:
-    return history
-  keep = _wanted(history, every, 0)
-  return _kept(history, keep, _shortest(keep), False)[0]
-
-
-def tail(history: types.History, num_episodes: int) -> types.History:
-  """The last finished episodes [S, T'] of each stream: expert distillation.
-
-  Where episodes differ in length, the last steps of these that every stream
-  has. What is kept begins a life of its own: its first step has no previous
-  one, as when such a model is put into a task.
-
-  Raises:
-    ValueError: if a stream has no finished episode.
-  """
-  keep = _wanted(history, 1, num_episodes)
-  return _kept(history, keep, _shortest(keep), True)[0]
-
-
-def _shortest(keep):
-  """The fewest steps that a stream keeps, of which steps [S, T] are kept."""
-  counts = keep.sum(1)
-  steps = int(counts.min())
-  if not steps:
-    raise ValueError('history.done: must have a finished episode in every '
-                     f'stream; stream {int(counts.argmin())} has none')
-  return steps
-
-
-def distilled_within(
-    history: types.History, every: int, num_episodes: int, bound: int
-) -> tuple[types.History, chex.Array]:
-  """As distilled, inside jit, where its length cannot follow from the data.
-
-  Returns:
-    History [S, bound], and of how many steps [] it is; what comes after them
-    means nothing. Where episodes differ in length, the tail is that of each
-    stream and not of the shortest.
-  """
-  if every == 1 and not num_episodes:
+  arrays.check('finite [S] bool', finite, S=len(history.done))
+  if stride == 1 and not last:
     return (jax.tree.map(lambda x: x[:, :bound], history),
             jnp.int32(min(bound, history.done.shape[1])))
-  keep = _wanted(history, every, num_episodes)
-  return _kept(history, keep, bound, num_episodes > 0)
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _wanted(history, every, num_episodes):
-  """Which steps [S, T] are of the last episodes of each k-th; 0 for all."""
-  arrays.check_steps('history', history, 'S, T')
   done = history.done.astype(jnp.int32)
   episode = done.cumsum(1) - done
   total = done.sum(1, keepdims=True)
-  first = -(-total // every) - num_episodes if num_episodes else 0
-  return ((episode < total) & (episode % every == 0)
-          & (episode // every >= first))
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _kept(history, keep, bound, from_end):
-  """The kept steps [S, bound], as many [] as the shortest stream has."""
+  first = -(-total // stride) - last if last else 0
+  keep = ((episode < total) & (episode % stride == 0)
+          & (episode // stride >= first))
   counts = keep.astype(jnp.int32).cumsum(1)
-  steps = jnp.minimum(counts[:, -1].min(), bound)
-  first = counts[:, -1] - steps if from_end else jnp.zeros_like(counts[:, 0])
+  steps = jnp.where(finite, counts[:, -1], bound).min()
+  steps = jnp.minimum(steps, bound)
+  skipped = counts[:, -1] - steps if last else jnp.zeros_like(counts[:, 0])
   # The t-th kept step is the first at which so many have been counted.
   index = jax.vmap(jnp.searchsorted)(
-      counts, first[:, None] + 1 + jnp.arange(bound))
+      counts, skipped[:, None] + 1 + jnp.arange(bound))
   return jax.tree.map(
       lambda x: jnp.take_along_axis(
           x, index.reshape(index.shape + (1,) * (x.ndim - 2)), 1,
           mode='clip'), history), steps
 
 
-class Fresh(NamedTuple):
-  """Histories made inside a compiled loop.
-
-  Attributes:
-    history: History [S, T].
-    steps: how many of them there are [], from the first on.
-    sick: whose learner fell ill [S]; in their place are others once more.
-  """
-  history: types.History
-  steps: chex.Array
-  sick: chex.Array
+def select(
+    history: types.History, finite: chex.Array, stride: int, last: int,
+    bound: int,
+) -> Selected:
+  """As select_episodes, with the streams that are finite [S] first."""
+  history, steps = select_episodes(history, finite, stride, last, bound)
+  order = jnp.argsort(~finite)  # Stable: in their own order.
+  return Selected(jax.tree.map(lambda x: x[order], history), steps,
+                  finite.sum(dtype=jnp.int32))
 
 
-def endless(
+def regenerator(
     learner: types.Learner, tasks: types.TaskDistribution, num_histories: int,
-    episodes: int, every: int, num_episodes: int, mesh: Any = None,
-) -> Callable[[chex.PRNGKey], Fresh]:
-  """A function that makes histories anew from every key, to be used inside jit.
+    episodes: int, stride: int, last: int,
+) -> Callable[[chex.PRNGKey], tuple[Selected, chex.Array]]:
+  """A function that generates histories inside a compiled loop.
 
-  Of tasks that are drawn anew where tasks.fresh can, and of the training tasks
-  otherwise.
+  Of tasks that are sampled anew where tasks.sample_new can, and of the training
+  tasks otherwise.
 
   Args:
     learner: the source.
     tasks: its tasks.
     num_histories: R, learners a task.
-    episodes: of a history, after thinning, at full length.
-    every: one in so many episodes is kept.
-    num_episodes: of these, the last so many; 0 for all.
-    mesh: the devices.
-  """
-  bound = (num_episodes or episodes) * tasks.episode_length
+    episodes: of a history, after selection, at full length.
+    stride: one in so many episodes is kept.
+    last: of these, the last so many; 0 for all.
 
-  def make(key):
+  Returns:
+    key -> (Selected [S], which streams [S] stayed finite).
+  """
+  bound = (last or episodes) * tasks.episode_length
+
+  def make(key: chex.PRNGKey) -> tuple[Selected, chex.Array]:
     task_key, key = jax.random.split(key)
-    some = tasks.train if tasks.fresh is None else jax.vmap(tasks.fresh)(
-        jax.random.split(task_key, types.num_tasks(tasks.train)))
-    history, sound = run_checked(
-        learner, *repeat(some, key, num_histories),
-        episodes * every * tasks.episode_length, mesh)
-    sound = sound.reshape(-1)
-    history, steps = distilled_within(
-        sound_only(streams(history), sound), every, num_episodes, bound)
-    return Fresh(history, steps, ~sound)
+    batch = tasks.train if tasks.sample_new is None else jax.vmap(
+        tasks.sample_new)(
+            jax.random.split(task_key, types.num_tasks(tasks.train)))
+    history, finite = streams(run(
+        learner, *repeat(batch, key, num_histories),
+        episodes * stride * tasks.episode_length, devices.shard_over_all))
+    return select(history, finite, stride, last, bound), finite
 
   return make
 
 
-def sound_only(
-    history: types.History, sound: chex.Array
-) -> types.History:
-  """Inside jit: History [S, T] with what is not sound [S] replaced.
-
-  By streams that are, as evenly as it goes; if none is, nothing is changed.
-  """
-  arrays.check_steps('history', history, 'S, T')
-  arrays.check('sound [S] bool', sound, S=len(history.done))
-  well = jnp.argsort(~sound)  # Those that are sound first, in their order.
-  sick = jnp.cumsum(~sound) - 1  # How many are sick before each.
-  others = well[sick % jnp.where(sound.any(), sound.sum(), sound.size)]
-  stream = jnp.where(sound, jnp.arange(sound.size), others)
-  return jax.tree.map(lambda x: x[stream], history)
-
-
 def sample_subsequences(
-    key: chex.PRNGKey, sequences: Any, batch_size: int, length: int
-) -> Any:
-  """Uniform pieces [B, L, ...] of the sequences [S, T, ...] in a tree."""
-  arrays.check('sequences [S, T, ...] any', sequences)
-  num, steps = jax.tree.leaves(sequences)[0].shape[:2]
-  return cut(
-      sequences, *sample_places(key, num, steps, batch_size, length), length)
-
-
-def sample_places(
-    key: chex.PRNGKey, num: int, steps: chex.Numeric, batch_size: int,
-    length: int,
+    key: chex.PRNGKey, num_streams: chex.Numeric, steps: chex.Numeric,
+    batch_size: int, length: int,
 ) -> tuple[chex.Array, chex.Array]:
-  """Where uniform pieces of S sequences of T steps begin: streams, starts [B].
+  """Where uniform subsequences of S streams of T steps begin.
 
-  Raises:
-    ValueError: if a piece is longer than a sequence.
+  Args:
+    key: one key.
+    num_streams: S [].
+    steps: T [], at least L.
+    batch_size: B.
+    length: L.
+
+  Returns:
+    Streams and starts [B].
   """
-  arrays.check('key [] key, steps [] integer', key, steps)
-  if not isinstance(steps, jax.Array) and length > steps:
-    raise ValueError(f'distill.length={length} is longer than a history of '
-                     f'{steps} steps')
+  arrays.check('key [] key, num_streams [] integer, steps [] integer',
+               key, num_streams, steps)
   stream_key, start_key = jax.random.split(key)
-  stream = jax.random.randint(stream_key, (batch_size,), 0, num)
+  stream = jax.random.randint(stream_key, (batch_size,), 0, num_streams)
   return stream, jax.random.randint(
       start_key, (batch_size,), 0, steps - length + 1)
 
 
-def cut(
-    sequences: Any, streams: chex.Array, starts: chex.Array, length: int
-) -> Any:
-  """Pieces [B, L, ...] of sequences [S, T, ...] from streams and starts [B]."""
-  arrays.check(
-      'sequences [S, T, ...] any, streams [B] integer, starts [B] integer',
-      sequences, streams, starts)
-  time = starts[:, None] + jnp.arange(length)
-  return jax.tree.map(lambda x: x[streams[:, None], time], sequences)
+class Batch(NamedTuple):
+  """Subsequences of histories, each with the step before it.
+
+  Attributes:
+    rows: History [B, L + 1].
+    is_first: [B], whether a subsequence begins its history, so that there is no
+      step before it and the first of its rows means nothing.
+  """
+  rows: types.History
+  is_first: chex.Array
+
+
+def gather(
+    history: types.History, streams: chex.Array, starts: chex.Array,
+    length: int,
+) -> Batch:
+  """Subsequences of L steps of histories, and the step before each.
+
+  Args:
+    history: History [S, T].
+    streams: [B].
+    starts: [B], each at most T - L.
+    length: L.
+  """
+  arrays.check_steps('history', history, 'S, T')
+  arrays.check('streams [B] integer, starts [B] integer', streams, starts)
+  time = starts[:, None] + jnp.arange(-1, length)
+  time = jnp.maximum(time, 0)
+  return Batch(
+      jax.tree.map(lambda x: x[streams[:, None], time], history), starts == 0)

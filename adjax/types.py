@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any
 from typing import NamedTuple
+from typing import TypeAlias
 
 import chex
 import jax
@@ -17,7 +18,13 @@ import jax.numpy as jnp
 
 from adjax import arrays
 
-Task = Any  # An environment's EnvParams; with a leading axis, [N] of them.
+# A tree of arrays; of what structure, only its maker knows.
+PyTree: TypeAlias = Any
+# An environment's EnvParams; with a leading axis, [N] of them.
+Task: TypeAlias = Any
+# A gymnax 1.0 environment: reset(key, task), step(key, state, action, task),
+# action_space, observation_space, default_params.
+Env: TypeAlias = Any
 
 
 class Transition(NamedTuple):
@@ -40,7 +47,7 @@ class Transition(NamedTuple):
 
 
 class History(NamedTuple):
-  """What a learner saw and did, from its first step on, across episodes.
+  """What a learner observed and did, from its first step on, over episodes.
 
   Attributes:
     obs: [..., T, *O], in the dtype of the observation space.
@@ -59,17 +66,17 @@ class Learner(NamedTuple):
 
   Attributes:
     init: (task, key) -> state, before any experience.
-    step: (task, state, chance) -> (state, Transition [n, K]). Acts n steps in
-      each of its K copies of the environment, then learns once. All that is
-      random follows from chance, which draw made.
-    stride: n.
-    draw: (key, calls) -> chance [calls] of so many calls of step; keys by
-      default. Many random numbers at once cost far less than one by one.
+    step: (task, state, noise) -> (state, Transition [n, K]). Acts n steps in
+      each of its K copies of the environment, then learns once; deterministic
+      given noise.
+    steps_per_call: n.
+    sample_noise: (key, calls) -> noise [calls] of so many calls of step; keys
+      by default. Many random numbers at once cost far less than one by one.
   """
-  init: Callable[[Task, chex.PRNGKey], Any]
-  step: Callable[[Task, Any, Any], tuple[Any, Transition]]
-  stride: int = 1
-  draw: Callable[[chex.PRNGKey, int], Any] = jax.random.split
+  init: Callable[[Task, chex.PRNGKey], PyTree]
+  step: Callable[[Task, PyTree, PyTree], tuple[PyTree, Transition]]
+  steps_per_call: int = 1
+  sample_noise: Callable[[chex.PRNGKey, int], PyTree] = jax.random.split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,32 +88,33 @@ class TaskDistribution:
     train: [N] tasks, the only ones a history is ever made of.
     validation: [N'] tasks, for the curves of every epoch and for all tuning.
     held_out: [N''] tasks, for the final checkpoint only.
-    support: [M] tasks, the whole task law if it is finite, or stand-ins that
-      together cover it, or None.
     episode_length: the number of steps after which every episode has ended.
+    hypotheses: [M] tasks, the whole distribution if it is finite, or stand-ins
+      that together cover it, or None.
     optimal_return: task -> [], the most an episode can bring, or None.
     optimal_policy: (task, env_state, key) -> action, ties broken uniformly, or
       None.
-    walk: (obs, target, key) -> action on a shortest way from one observation to
-      another, or None.
-    num_goals: how many rewards in one episode have a place of their own.
-    shifted: {name: tasks} drawn from other laws than the three sets, for the
-      final checkpoint only.
-    fresh: key -> one task of the law of the training tasks, drawn anew and none
-      of the other sets'; None if the training tasks are all there are.
+    goal_policy: (obs, goal, key) -> action on a shortest way from one
+      observation to another, or None.
+    num_goals: how many rewards in one episode have a cell of their own.
+    shifted: {name: tasks} drawn from other distributions than the three sets,
+      for the final checkpoint only.
+    sample_new: key -> one task of the distribution of the training tasks, drawn
+      anew and none of the other sets'; None if the training tasks are all there
+      are.
   """
-  env: Any
+  env: Env
   train: Task
   validation: Task
   held_out: Task
-  support: Task | None
   episode_length: int
+  hypotheses: Task | None = None
   optimal_return: Callable[[Task], chex.Array] | None = None
   optimal_policy: Callable[..., chex.Array] | None = None
-  walk: Callable[..., chex.Array] | None = None
+  goal_policy: Callable[..., chex.Array] | None = None
   num_goals: int = 1
   shifted: Mapping[str, Task] = dataclasses.field(default_factory=dict)
-  fresh: Callable[[chex.PRNGKey], Task] | None = None
+  sample_new: Callable[[chex.PRNGKey], Task] | None = None
 
   def sample(self, key: chex.PRNGKey) -> Task:
     """One training task, uniformly."""
@@ -121,15 +129,15 @@ def num_tasks(tasks: Task) -> int:
   return jax.tree.leaves(tasks)[0].shape[0]
 
 
-# Steps for which unroll draws at once. Many enough to be cheap, few enough for
-# what is drawn for thousands of learners to stay in a cache, and for what is
+# Steps whose noise unroll samples at once. Many enough to be cheap, few enough
+# for the noise of thousands of learners to stay in a cache, and for what is
 # done beyond the last step not to count.
 BLOCK = 50
 
 
 def unroll(
     learner: Learner, task: Task, key: chex.PRNGKey, num_steps: int
-) -> History:
+) -> tuple[History, chex.Array]:
   """The history of a fresh learner on one task.
 
   The first t steps are the same whatever num_steps is.
@@ -138,61 +146,54 @@ def unroll(
     learner: the learner.
     task: one task.
     key: one typed key; the history is a pure function of (task, key).
-    num_steps: T; the learner goes on to a multiple of its stride, and what it
-      does beyond T is dropped.
+    num_steps: T; the learner goes on to a multiple of its steps_per_call, and
+      what it does beyond T is dropped.
 
   Returns:
-    History [K, T].
-  """
-  return unroll_checked(learner, task, key, num_steps)[0]
-
-
-def unroll_checked(
-    learner: Learner, task: Task, key: chex.PRNGKey, num_steps: int
-) -> tuple[History, chex.Array]:
-  """As unroll, and whether the learner was sound [] to the end.
-
-  One that fell ill has a reward or an observation that is not finite, NaN in
-  its state, or infinity where its state began without one. What it does may
-  still look like a history: of NaN values the first action is the greatest.
+    History [K, T], and whether the learner stayed finite [] to the end. One
+    that diverged has a reward or an observation that is not finite, NaN in its
+    state, or infinity where its state began without one. What it does may still
+    look like a history: of NaN values the first action is the greatest.
   """
   arrays.check('key [] key', key)
-  calls = -(-num_steps // learner.stride)
-  block_calls = max(1, BLOCK // learner.stride)
+  calls = -(-num_steps // learner.steps_per_call)
+  block_calls = max(1, BLOCK // learner.steps_per_call)
   size = min(calls, block_calls)
   init_key, step_key = jax.random.split(key)
 
-  def call(state, chance):
-    state, transition = learner.step(task, state, chance)
+  def call(state: PyTree, noise: PyTree) -> tuple[PyTree, History]:
+    state, transition = learner.step(task, state, noise)
     return state, History(transition.obs, transition.action,
                           transition.reward, transition.done)
 
-  def block(state, index):
-    chances = learner.draw(jax.random.fold_in(step_key, index), block_calls)
+  def block(state: PyTree, index: chex.Array) -> tuple[PyTree, History]:
+    noise = learner.sample_noise(
+        jax.random.fold_in(step_key, index), block_calls)
     return jax.lax.scan(
-        call, state, jax.tree.map(lambda x: x[:size], chances))
+        call, state, jax.tree.map(lambda x: x[:size], noise))
 
-  begin = learner.init(task, init_key)
-  end, history = jax.lax.scan(
-      block, begin, jnp.arange(-(-calls // size)))
+  first = learner.init(task, init_key)
+  last, history = jax.lax.scan(block, first, jnp.arange(-(-calls // size)))
 
-  def lay(x):  # [blocks, size, n, K, ...] -> [K, T, ...].
+  def merge_calls(x: chex.Array) -> chex.Array:
+    # [blocks, size, n, K, ...] -> [K, T, ...].
     steps = x.reshape(-1, *x.shape[3:])[:num_steps]
     return jnp.moveaxis(steps, 1, 0)
 
-  history = jax.tree.map(lay, history)
-  return history, _sound(begin, end) & _finite((history.obs, history.reward))
+  history = jax.tree.map(merge_calls, history)
+  return history, (_stayed_finite(first, last)
+                   & _is_finite((history.obs, history.reward)))
 
 
-def _sound(begin: Any, end: Any) -> chex.Array:
+def _stayed_finite(first: PyTree, last: PyTree) -> chex.Array:
   """Whether a state [] has no NaN, and no infinity it did not begin with."""
-  sound = [
+  finite = [
       ~jnp.isnan(b).any() & (jnp.isfinite(b).all() | ~jnp.isfinite(a).all())
-      for a, b in zip(jax.tree.leaves(begin), jax.tree.leaves(end))
+      for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(last))
       if jnp.issubdtype(b.dtype, jnp.floating)]
-  return jnp.stack(sound).all() if sound else jnp.bool_(True)
+  return jnp.stack(finite).all() if finite else jnp.bool_(True)
 
 
-def _finite(tree: Any) -> chex.Array:
+def _is_finite(tree: PyTree) -> chex.Array:
   """Whether all numbers of a tree are finite []."""
   return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()

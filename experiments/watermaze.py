@@ -2,8 +2,8 @@
 
   python -m experiments.watermaze --out=DIR [--benchmark]
 
-Draws `views.png`, frames from places across the pool beside a map of these, and
-`replay.gif`, three episodes of a learner that patrols the pool: what it sees
+Draws `views.png`, frames from across the pool beside a map of where they are
+seen from, and `replay.gif`, three episodes of a coverage search: what it sees
 beside where it is. With --benchmark it measures frames per second instead.
 """
 
@@ -11,24 +11,23 @@ import math
 import os
 import time
 
-from absl import app
 from absl import flags
 
-from experiments import cli
+from adjax.cli import launcher
 
 _OUT = flags.DEFINE_string('out', 'runs/watermaze', 'A folder for pictures.')
 _BENCHMARK = flags.DEFINE_bool('benchmark', False, 'Measures, draws nothing.')
 _BATCH = flags.DEFINE_integer('batch', 1024, 'Frames at a time.', 1)
 _RUNS = flags.DEFINE_integer('runs', 15, 'Timed runs of each size.', 1)
-_SEED = flags.DEFINE_integer('seed', 0, 'Of the life that is replayed.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Of the rollout that is replayed.')
 
-PLACES = [(0.0, 0.0), (0.6, 0.55), (-0.7, 0.3), (0.15, -0.85), (0.45, -0.2)]
+POSITIONS = [(0.0, 0.0), (0.6, 0.55), (-0.7, 0.3), (0.15, -0.85), (0.45, -0.2)]
 HEADINGS = [0, 60, 120, 180, 240, 300]  # In degrees.
 PLATFORM = (0.45, -0.2)
 
 
 def poses(count, seed=0):
-  """Observations [count, 6] of places, headings and raised platforms."""
+  """Observations [count, 6] of positions, headings and raised platforms."""
   import numpy as np
   rng = np.random.default_rng(seed)
   return np.concatenate([
@@ -66,17 +65,18 @@ def draw_map(axes):
   from matplotlib import patches
   import numpy as np
 
-  from adjax.envs import watermaze
+  from adjax.envs import watermaze_view
 
   shade = lambda colour: tuple(np.asarray(colour) / 255)
-  w = watermaze.WALL
+  w = watermaze_view.WALL
   axes.add_patch(patches.Rectangle((-w, -w), 2 * w, 2 * w,
-                                   color=shade(watermaze.SAND)))
-  for radius, colour in ((watermaze.RIM, watermaze.KERB),
-                         (1, watermaze.WATER)):
+                                   color=shade(watermaze_view.SAND)))
+  for radius, colour in ((watermaze_view.RIM, watermaze_view.KERB),
+                         (1, watermaze_view.WATER)):
     axes.add_patch(patches.Circle((0, 0), radius, color=shade(colour)))
   corners = [(w, -w), (w, w), (-w, w), (-w, -w), (w, -w)]
-  for start, end, colours in zip(corners, corners[1:], watermaze.WALL_COLOURS):
+  for start, end, colours in zip(
+      corners, corners[1:], watermaze_view.WALL_COLOURS):
     for colour, style in zip(colours, ('-', (0, (2, 2)))):
       axes.plot(*zip(start, end), color=shade(colour), lw=7, ls=style,
                 solid_capstyle='butt', dash_capstyle='butt')
@@ -85,7 +85,7 @@ def draw_map(axes):
 
 
 def views(path):
-  """A sheet of frames, and a map of the places they are seen from."""
+  """A sheet of frames, and a map of where they are seen from."""
   import jax
   from matplotlib import patches
   from matplotlib import pyplot as plt
@@ -97,23 +97,23 @@ def views(path):
   # The platform is up in every other frame, and wherever it is stood on.
   obs = np.array([
       (x, y, math.radians(heading), *PLATFORM, j % 2 == 0 or (x, y) == PLATFORM)
-      for x, y in PLACES for j, heading in enumerate(HEADINGS)], np.float32)
+      for x, y in POSITIONS for j, heading in enumerate(HEADINGS)], np.float32)
   frames = np.asarray(jax.jit(jax.vmap(env.view))(obs))
-  rows, columns = len(PLACES), len(HEADINGS)
+  rows, columns = len(POSITIONS), len(HEADINGS)
   figure = plt.figure(figsize=(11.5, 5.3))
   left, right = figure.subfigures(1, 2, width_ratios=(1, 2))
   axes = left.subplots()
   draw_map(axes)
   axes.add_patch(patches.Circle(PLATFORM, env.config.platform_radius,
                                 color='white', alpha=0.9))
-  for number, (x, y) in enumerate(PLACES):
+  for number, (x, y) in enumerate(POSITIONS):
     for heading in HEADINGS:
       angle = math.radians(heading)
       axes.plot([x, x + 0.2 * math.cos(angle)], [y, y + 0.2 * math.sin(angle)],
                 color='black', lw=1)
     axes.text(x, y, 'ABCDEFGH'[number], ha='center', va='center', fontsize=9,
               bbox={'boxstyle': 'circle', 'fc': 'gold', 'ec': 'black'})
-  axes.set_title('places, and the platform', fontsize=9)
+  axes.set_title('where from, and the platform', fontsize=9)
   grid = right.subplots(rows, columns)
   for i in range(rows):
     for j in range(columns):
@@ -129,7 +129,7 @@ def views(path):
 
 
 def replay(path, episodes=3):
-  """Three episodes of a patrol, of which the first has not found it."""
+  """Three episodes of a coverage search, the first of which finds nothing."""
   import jax
   from matplotlib import animation
   from matplotlib import patches
@@ -138,24 +138,25 @@ def replay(path, episodes=3):
 
   from adjax import types
   from adjax.envs import watermaze
-  from adjax.learners import patrol
+  from adjax.learners import coverage_search
 
   tasks = watermaze.tasks()
   length = tasks.episode_length
-  learner = patrol.learner(patrol.Config(), tasks)
-  lives = jax.jit(jax.vmap(lambda task, key: types.unroll(
+  learner = coverage_search.learner(coverage_search.Config(), tasks)
+  histories, _ = jax.jit(jax.vmap(lambda task, key: types.unroll(
       learner, task, key, episodes * length)))(
           tasks.validation, jax.random.split(
               jax.random.key(_SEED.value), types.num_tasks(tasks.validation)))
-  returns = np.asarray(lives.reward).reshape(-1, episodes, length).sum(-1)
-  # The most telling life: searched, found in the second episode, remembered,
+  returns = np.asarray(histories.reward).reshape(
+      -1, episodes, length).sum(-1)
+  # The most telling one: searched, found in the second episode, remembered,
   # and a long way off.
   telling = -10 * np.abs(returns - [0, 1, 1]).sum(-1) + np.linalg.norm(
       tasks.validation.platform, axis=-1)
   chosen = int(np.argmax(telling))
-  life = jax.tree.map(lambda x: np.asarray(x[chosen, 0]), lives)
+  history = jax.tree.map(lambda x: np.asarray(x[chosen, 0]), histories)
   platform = np.asarray(tasks.validation.platform[chosen])
-  frames = np.asarray(jax.jit(jax.vmap(tasks.env.view))(life.obs))
+  frames = np.asarray(jax.jit(jax.vmap(tasks.env.view))(history.obs))
 
   figure, (first, second) = plt.subplots(
       1, 2, figsize=(6.4, 2.9), width_ratios=(1.36, 1))
@@ -174,28 +175,28 @@ def replay(path, episodes=3):
 
   def update(t):
     start = t - t % length
-    x, y, heading = life.obs[t, :3]
+    x, y, heading = history.obs[t, :3]
     image.set_data(frames[t])
-    raised.set_visible(life.obs[t, 5] > 0)
-    trail.set_data(*life.obs[start:t + 1, :2].T)
+    raised.set_visible(history.obs[t, 5] > 0)
+    trail.set_data(*history.obs[start:t + 1, :2].T)
     body.set_data([x], [y])
     eyes.set_data([x, x + 0.2 * math.cos(heading)],
                   [y, y + 0.2 * math.sin(heading)])
-    paid = life.reward[start:t].sum()
+    paid = history.reward[start:t].sum()
     text.set_text(f'episode {t // length + 1}, step {t % length:2}, '
                   f'return {paid:.0f}')
 
   # Once it is up there is little more to see.
   since = np.cumsum(
-      life.obs[:, 5].reshape(episodes, length) > 0, -1).ravel()
+      history.obs[:, 5].reshape(episodes, length) > 0, -1).ravel()
   movie = animation.FuncAnimation(
       figure, update, frames=np.flatnonzero(since <= 15).tolist())
   movie.save(path, animation.PillowWriter(fps=8), dpi=70)
   plt.close(figure)
 
 
-@cli.main
-def main():
+def main() -> None:
+  """Draws the pictures, or measures."""
   if _BENCHMARK.value:
     benchmark()
     return
@@ -209,4 +210,4 @@ def main():
 
 
 if __name__ == '__main__':
-  app.run(main)
+  launcher.start(main)

@@ -10,41 +10,41 @@ import pytest
 from adjax import histories
 from adjax import types
 from adjax.envs import bandit
+from adjax.envs import dark_room
 from adjax.learners import references
 from adjax.learners import thompson
 from adjax.learners import ucb
 
 TRIALS = 100
-LIVES = 4000
+ROLLOUTS = 4000
 
 
 @functools.cache
 def uniform_tasks():
-  return bandit.tasks(bandit.Config(law='uniform', num_validation=LIVES))
+  return bandit.tasks(bandit.Config(
+      distribution='uniform', num_validation=ROLLOUTS))
 
 
 @functools.cache
-def lives(learner_config):
-  """(actions, rewards) [LIVES, TRIALS], each life on a task of its own."""
+def rollouts(learner_config):
+  """(learner, History [ROLLOUTS, TRIALS]), each on a task of its own."""
   tasks = uniform_tasks()
-  make = {ucb.Config: ucb.learner, thompson.Config: thompson.learner}
   learner = (
       getattr(references, learner_config)(tasks)
-      if isinstance(learner_config, str)
-      else make[type(learner_config)](learner_config, tasks))
-  history = histories.generate(
+      if isinstance(learner_config, str) else learner_config.make(tasks))
+  history, _ = histories.generate(
       learner, tasks.validation, jax.random.key(0), 1, TRIALS)
-  return np.asarray(history.action)[:, 0], np.asarray(history.reward)[:, 0]
+  return learner, jax.tree.map(lambda x: np.asarray(x)[:, 0], history)
 
 
-def one_life(learner, task, steps):
-  """Transitions [T] of one life and the learner's states before each."""
-  def step(state, chance):
-    new, seen = learner.step(task, state, chance)
-    return new, (jax.tree.map(lambda x: x[0, 0], seen), state)
+def one_rollout(learner, task, steps):
+  """Transitions [T] of one rollout and the learner's states before each."""
+  def step(state, noise):
+    new, transition = learner.step(task, state, noise)
+    return new, (jax.tree.map(lambda x: x[0, 0], transition), state)
   _, found = jax.lax.scan(
       step, learner.init(task, jax.random.key(0)),
-      learner.draw(jax.random.key(1), steps))
+      learner.sample_noise(jax.random.key(1), steps))
   return jax.tree.map(np.asarray, found)
 
 
@@ -82,25 +82,26 @@ def plain_thompson(means, rng):
   return np.stack(actions, 1)
 
 
-def fresh(tasks, num_tasks, seed=0):
-  return jax.jit(jax.vmap(tasks.fresh))(
+def sample_new(tasks, num_tasks, seed=0):
+  return jax.jit(jax.vmap(tasks.sample_new))(
       jax.random.split(jax.random.key(seed), num_tasks))
 
 
-@pytest.mark.parametrize('drawn', ['train', 'fresh'])
-@pytest.mark.parametrize('law', bandit.LAWS)
-def test_the_law_of_the_means(law, drawn):
-  tasks = bandit.tasks(bandit.Config(law=law, num_train=20_000))
+@pytest.mark.parametrize('drawn', ['train', 'new'])
+@pytest.mark.parametrize('distribution', bandit.DISTRIBUTIONS)
+def test_the_distribution_of_the_means(distribution, drawn):
+  tasks = bandit.tasks(bandit.Config(
+      distribution=distribution, num_train=20_000))
   means = np.asarray(
-      (tasks.train if drawn == 'train' else fresh(tasks, 20_000)).means)
+      (tasks.train if drawn == 'train' else sample_new(tasks, 20_000)).means)
   assert means.shape == (20_000, 10) and means.dtype == np.float32
   assert means.min() >= 0 and means.max() <= 1
-  if law == 'uniform':
+  if distribution == 'uniform':
     parts, ends = [means], [(0, 1)]
   else:
     # Arms 1, 3, 5, ... are the columns 0, 2, 4, ...
     odd, even = means[:, ::2], means[:, 1::2]
-    named, others = (odd, even) if law == 'odd' else (even, odd)
+    named, others = (odd, even) if distribution == 'odd' else (even, odd)
     right = (named >= 0.5).all(1) & (others <= 0.5).all(1)
     swapped = (named <= 0.5).all(1) & (others >= 0.5).all(1)
     assert (right ^ swapped).all()
@@ -112,7 +113,7 @@ def test_the_law_of_the_means(law, drawn):
     np.testing.assert_allclose(
         np.quantile(part, np.linspace(0, 1, 11)), expected, atol=0.02)
     arms = np.corrcoef(part.T) - np.eye(part.shape[1])
-    assert np.abs(arms).max() < 0.15  # Arms are independent but for the law.
+    assert np.abs(arms).max() < 0.15  # Arms are otherwise independent.
 
 
 def test_the_sets_are_disjoint_and_reproducible():
@@ -130,25 +131,25 @@ def test_the_sets_are_disjoint_and_reproducible():
   np.testing.assert_array_equal(again.train.means, tasks.train.means[:40])
   other = bandit.tasks(bandit.Config(split_seed=1))
   assert not np.isin(other.held_out.means, rows).any()
-  # One law's held-out tasks are the other laws' shifted ones.
-  even = bandit.tasks(bandit.Config(law='even', num_held_out=30))
+  # One distribution's held-out tasks are the others' shifted ones.
+  even = bandit.tasks(bandit.Config(distribution='even', num_held_out=30))
   np.testing.assert_array_equal(
       even.held_out.means, tasks.shifted['even'].means)
   np.testing.assert_array_equal(
       even.shifted['odd'].means, tasks.held_out.means)
 
 
-def test_fresh_tasks_are_like_those_of_the_sets_and_none_of_them():
+def test_new_tasks_are_like_those_of_the_sets_and_none_of_them():
   tasks = bandit.tasks(bandit.Config(num_train=50))
-  new = fresh(tasks, 50)
+  new = sample_new(tasks, 50)
   assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(
       lambda x: (x.shape, x.dtype), tasks.train)
   known = [some.means for some in (
       new, tasks.train, tasks.validation, tasks.held_out)]
   rows = np.concatenate(known)
   assert len(np.unique(rows, axis=0)) == len(rows)
-  np.testing.assert_array_equal(new.means, fresh(tasks, 50).means)
-  assert (new.means != fresh(tasks, 50, seed=1).means).all()
+  np.testing.assert_array_equal(new.means, sample_new(tasks, 50).means)
+  assert (new.means != sample_new(tasks, 50, seed=1).means).all()
 
 
 @pytest.mark.parametrize('reward', ['bernoulli', 'gaussian'])
@@ -207,10 +208,9 @@ def test_the_best_arm_is_known_and_ties_are_even():
     ids=['random', 'oracle', 'ucb', 'thompson'])
 def test_known_returns_of_ten_uniform_arms(who, returns):
   """Of 100 pulls; the mean best of ten uniform means is 10/11."""
-  _, rewards = lives(who)
-  total = rewards.sum(1, dtype=np.float64)
+  total = rollouts(who)[1].reward.sum(1, dtype=np.float64)
   # The figures are rounded to .1.
-  error = 0.05 + 4 * total.std() / LIVES**0.5
+  error = 0.05 + 4 * total.std() / ROLLOUTS**0.5
   assert total.mean() == pytest.approx(returns, abs=error)
 
 
@@ -220,25 +220,25 @@ def test_known_returns_of_ten_uniform_arms(who, returns):
 def test_regret_by_trial_is_the_plain_learners(config, plain):
   means = np.asarray(uniform_tasks().validation.means)
   best = means.max(1, keepdims=True)
-  actions, _ = lives(config)
+  actions = rollouts(config)[1].action
   expected = plain(means.astype(np.float64), np.random.default_rng(0))
   ours, theirs = (best - np.take_along_axis(means, a.astype(int), 1)
                   for a in (actions, expected))
   difference = ours - theirs  # On the same tasks.
-  z = difference.mean(0) / (difference.std(0) / LIVES**0.5)
+  z = difference.mean(0) / (difference.std(0) / ROLLOUTS**0.5)
   assert np.abs(z).max() < 4.5
   total = difference.sum(1)
-  assert abs(total.mean()) < 4 * total.std() / LIVES**0.5
+  assert abs(total.mean()) < 4 * total.std() / ROLLOUTS**0.5
   assert ours[:, -10:].mean() < 0.5 * ours[:, :10].mean()
 
 
 def test_ucb_tries_all_arms_first_in_any_order():
-  actions, _ = lives(ucb.Config(0.3))
+  actions = rollouts(ucb.Config(0.3))[1].action
   np.testing.assert_array_equal(
-      np.sort(actions[:, :10], 1), np.tile(np.arange(10), (LIVES, 1)))
+      np.sort(actions[:, :10], 1), np.tile(np.arange(10), (ROLLOUTS, 1)))
   for trial in (0, 4, 9):
-    share = np.bincount(actions[:, trial], minlength=10) / LIVES
-    np.testing.assert_allclose(share, 0.1, atol=4 * 0.3 / LIVES**0.5)
+    share = np.bincount(actions[:, trial], minlength=10) / ROLLOUTS
+    np.testing.assert_allclose(share, 0.1, atol=4 * 0.3 / ROLLOUTS**0.5)
 
 
 @pytest.mark.parametrize('reward', ['bernoulli', 'gaussian'])
@@ -246,7 +246,7 @@ def test_ucb_tries_all_arms_first_in_any_order():
 def test_every_choice_of_ucb_has_the_highest_index(reward, exploration):
   tasks = bandit.tasks(bandit.Config(reward=reward))
   task = jax.tree.map(lambda x: x[3], tasks.train)
-  history = types.unroll(
+  history, _ = types.unroll(
       ucb.learner(ucb.Config(exploration), tasks), task, jax.random.key(0), 300)
   actions, rewards = np.asarray(history.action[0]), np.asarray(
       history.reward[0], np.float64)
@@ -264,11 +264,12 @@ def test_a_bernoulli_posterior_counts_wins_and_losses():
   tasks = bandit.tasks()
   task = jax.tree.map(lambda x: x[5], tasks.train)
   config = thompson.Config()
-  seen, states = one_life(thompson.learner(config, tasks), task, 200)
+  transition, states = one_rollout(thompson.learner(config, tasks), task, 200)
   for t in (0, 1, 50, 199):
     a, b = thompson.posterior(config, states.pulls[t], states.total[t])
-    wins = np.bincount(seen.action[:t][seen.reward[:t] == 1], minlength=10)
-    losses = np.bincount(seen.action[:t][seen.reward[:t] == 0], minlength=10)
+    action, reward = transition.action[:t], transition.reward[:t]
+    wins = np.bincount(action[reward == 1], minlength=10)
+    losses = np.bincount(action[reward == 0], minlength=10)
     np.testing.assert_array_equal(a, 1 + wins)
     np.testing.assert_array_equal(b, 1 + losses)
 
@@ -278,47 +279,43 @@ def test_a_gaussian_posterior_is_updated_by_bayes_rule():
   task = jax.tree.map(lambda x: x[5], tasks.train)
   config = thompson.Config('gaussian', noise=0.4, prior_mean=0.2,
                            prior_deviation=0.7)
-  seen, states = one_life(thompson.learner(config, tasks), task, 200)
+  transition, states = one_rollout(thompson.learner(config, tasks), task, 200)
   mean, variance = np.full(10, 0.2), np.full(10, 0.7**2)
   for t in range(200):
     ours = thompson.posterior(config, states.pulls[t], states.total[t])
     np.testing.assert_allclose(ours, (mean, variance**0.5), atol=1e-4)
-    arm = seen.action[t]  # One reward at a time, as a Kalman filter does.
+    arm = transition.action[t]  # One reward at a time, as a Kalman filter does.
     gain = variance[arm] / (variance[arm] + 0.4**2)
-    mean[arm] += gain * (seen.reward[t] - mean[arm])
+    mean[arm] += gain * (transition.reward[t] - mean[arm])
     variance[arm] *= 1 - gain
 
 
-def test_draws_follow_the_beta_law():
+def test_samples_follow_the_beta_distribution():
   parameters = np.array([(1, 1), (2, 1), (1, 7), (5, 3), (40, 60)], np.float32)
-  draws = np.asarray(jax.jit(thompson.beta)(
+  samples = np.asarray(jax.jit(thompson.beta)(
       jax.random.key(0), *np.repeat(parameters.T[:, None], 40_000, 1)))
   rng = np.random.default_rng(0)
   shares = np.linspace(0.02, 0.98, 25)
-  for column, (a, b) in zip(draws.T, parameters):
+  for column, (a, b) in zip(samples.T, parameters):
     np.testing.assert_allclose(
         np.quantile(column, shares),
         np.quantile(rng.beta(a, b, 400_000), shares), atol=0.012)
-  corner = np.corrcoef(draws.T) - np.eye(5)
+  corner = np.corrcoef(samples.T) - np.eye(5)
   assert np.abs(corner).max() < 0.025
 
 
-@pytest.mark.parametrize('make', [
-    lambda tasks: ucb.learner(ucb.Config(), tasks),
-    lambda tasks: thompson.learner(thompson.Config(), tasks),
-], ids=['ucb', 'thompson'])
-def test_together_is_alone(make):
-  tasks = bandit.tasks()
-  some = jax.tree.map(lambda x: x[:3], tasks.held_out)
-  learner, key = make(tasks), jax.random.key(2)
-  together = histories.generate(learner, some, key, 2, 40)
-  repeated, keys = histories.repeat(some, key, 2)
-  alone = jax.jit(lambda task, key: types.unroll(learner, task, key, 40))(
-      jax.tree.map(lambda x: x[1, 1], repeated), keys[1, 1])
-  jax.tree.map(
-      lambda x, y: np.testing.assert_array_equal(x[1, 1], y[0]), together,
-      alone)
-  assert np.asarray(together.done).all()
+@pytest.mark.parametrize('config', [ucb.Config(0.3), thompson.Config()],
+                         ids=['ucb', 'thompson'])
+def test_together_is_alone(config):
+  learner, together = rollouts(config)
+  some, keys = histories.repeat(
+      uniform_tasks().validation, jax.random.key(0), 1)
+  alone = jax.jit(lambda task, key: types.unroll(learner, task, key, TRIALS)[0])
+  for n in (0, 7):
+    jax.tree.map(
+        lambda x, y, n=n: np.testing.assert_array_equal(x[n], y[0]), together,
+        alone(jax.tree.map(lambda x, n=n: x[n, 0], some), keys[n, 0]))
+  assert together.done.all()
 
 
 def test_equal_bandits_share_their_programs():
@@ -328,17 +325,24 @@ def test_equal_bandits_share_their_programs():
 
 
 @pytest.mark.parametrize('make, message', [
-    (lambda: bandit.Config(arms=1), r'tasks\.arms=1.*from 2 to 128'),
-    (lambda: bandit.Config(reward='beta'), r"tasks\.reward='beta'.*'gaussian'"),
-    (lambda: bandit.Config(noise=0.0), r'tasks\.noise=0\.0.*above 0'),
-    (lambda: bandit.Config(law='prime'), r"tasks\.law='prime'.*'odd', 'even'"),
-    (lambda: bandit.Config(high_share=1.5), r'tasks\.high_share=1\.5.*0 to 1'),
-    (lambda: bandit.Config(split_seed=-1), r'tasks\.split_seed=-1.*at least 0'),
-    (lambda: bandit.Config(num_held_out=0), r'tasks\.num_held_out=0.*least 1'),
-    (lambda: ucb.Config(-1.0), r'source\.exploration=-1\.0.*at least 0'),
-    (lambda: thompson.Config('beta'), r"source\.rewards='beta'.*'bernoulli'"),
-    (lambda: thompson.Config(noise=0.0), r'source\.noise=0\.0.*above 0'),
+    (lambda: bandit.Config(arms=1), r'^arms=1.*from 2 to 128'),
+    (lambda: bandit.Config(reward='beta'), r"^reward='beta'.*'gaussian'"),
+    (lambda: bandit.Config(noise=0.0), r'^noise=0\.0.*above 0'),
+    (lambda: bandit.Config(distribution='prime'),
+     r"^distribution='prime'.*'odd', 'even'"),
+    (lambda: bandit.Config(high_share=1.5), r'^high_share=1\.5.*0 to 1'),
+    (lambda: bandit.Config(split_seed=-1), r'^split_seed=-1.*at least 0'),
+    (lambda: bandit.Config(num_held_out=0), r'^num_held_out=0.*least 1'),
+    (lambda: ucb.Config(-1.0), r'^exploration=-1\.0.*at least 0'),
+    (lambda: thompson.Config('beta'), r"^rewards='beta'.*'bernoulli'"),
+    (lambda: thompson.Config(noise=0.0), r'^noise=0\.0.*above 0'),
     (lambda: thompson.Config(prior_deviation=0.0), 'prior_deviation=0.0.*0'),
+    # A posterior is for one kind of reward.
+    (lambda: thompson.Config().make(bandit.tasks(bandit.Config(
+        reward='gaussian'))), r"rewards='bernoulli'.*reward='gaussian'"),
+    (lambda: thompson.Config('gaussian', noise=0.2).make(bandit.tasks(
+        bandit.Config(reward='gaussian'))), r'noise=0\.2: must be.*noise=0\.3'),
+    (lambda: thompson.Config().make(dark_room.tasks()), 'reward=None'),
 ])
 def test_a_bad_config_is_named(make, message):
   with pytest.raises(ValueError, match=message):

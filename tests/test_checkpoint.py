@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adjax import checkpoint
+from adjax.storage import checkpoint
+from adjax.storage import files as files_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -211,18 +212,29 @@ JSON = strategies.recursive(
         strategies.sampled_from(('step', 'files', 'leaves', 'x')), x))
 
 
-@hypothesis.given(strategies.binary() | JSON.map(
-    lambda value: json.dumps(value).encode()))
+@hypothesis.given(strategies.binary() | JSON)
 @hypothesis.settings(
-    max_examples=50, deadline=None, derandomize=True,
+    max_examples=20, deadline=None, derandomize=True,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 @hypothesis.example(b'[' * 100_000)
-@hypothesis.example(b'{"step": ' + b'9' * 5000 + b'}')
-@hypothesis.example(b'{"step": 3, "files": {}, "leaves": {"x": "abc"}}')
-@hypothesis.example(b'{"step": 3, "files": {"../seal": []}, "leaves": {}}')
+@hypothesis.example(b'{"format": ' + b'9' * 5000 + b'}')
+@hypothesis.example({'step': 3, 'files': {}, 'leaves': {'x': 'abc'}})
+@hypothesis.example({'step': 3, 'files': {'../seal': []}, 'leaves': {}})
 def test_a_crafted_seal_is_passed_over(copy, content):
-  (copy / '3' / 'seal').write_bytes(content)
+  """With a checksum that agrees, too."""
+  seal = copy / '3' / 'seal'
+  if isinstance(content, dict):
+    files_lib.write_sealed(str(seal), content)
+  elif isinstance(content, bytes):
+    seal.write_bytes(content)
+  else:
+    seal.write_text(json.dumps(content))
   assert_passed_over(copy)
+
+
+def test_a_state_of_an_older_adjax_is_passed_over(copy):
+  (copy / '3' / 'seal').write_text('{"step": 3, "leaves": {}, "files": {}}')
+  assert_passed_over(copy, '3/seal: was written by an older adjax; use that')
 
 
 def test_no_state_that_loads_is_an_error(copy):
@@ -232,37 +244,14 @@ def test_no_state_that_loads_is_an_error(copy):
     restored(copy)
 
 
-def test_a_link_in_place_of_a_file_is_not_followed(copy, tmp_path):
-  path = files(copy / '3')[0]
-  path.rename(tmp_path / 'elsewhere')
-  path.symlink_to(tmp_path / 'elsewhere')
-  assert_passed_over(copy, path.name)
-
-
-@pytest.mark.parametrize('name', ['.', '3'])
-def test_a_link_in_place_of_a_folder_is_refused(copy, tmp_path, name):
-  folder = os.path.abspath(copy / name)
-  os.rename(folder, tmp_path / 'elsewhere')
-  os.symlink(tmp_path / 'elsewhere', folder)
-  with pytest.raises(ValueError, match=f'{folder}: must not be a symbolic l'):
-    checkpoint.Checkpoints(str(copy))
-
-
-def test_only_folders_of_our_own_are_deleted(copy, tmp_path):
-  outside = tmp_path / 'outside'
-  outside.mkdir()
-  (outside / 'file').write_text('')
-  (copy / '1.new').symlink_to(outside)
-  (copy / '2.old').mkdir()
-  (copy / '2.old' / 'link').symlink_to(outside)
-  for name in ('03', '-1', '3x', '..3', 'new', '9' * 30):
+def test_only_folders_of_our_own_are_deleted(copy):
+  for name in ('1.new', '2.old', '03', '-1', '3x', '..3', 'new', '9' * 30):
     (copy / name).mkdir()
   checkpoints = checkpoint.Checkpoints(str(copy), keep=1)
   assert checkpoints.steps == [2, 3]
   checkpoints.save(4, state(4))
   assert sorted(os.listdir(copy)) == sorted(
       ['4', '03', '-1', '3x', '..3', 'new', '9' * 30])
-  assert (outside / 'file').exists()
 
 
 @pytest.mark.parametrize('step', [-1, 1.5, '../3', 10 ** 9, True])
@@ -344,11 +333,11 @@ def test_a_full_disk_keeps_the_last_good_state(small_disk):
   assert_same(restored(directory, big(0))[0][1], big(2))
 
 
-# Imports once, and makes a child for every life that is asked for. A child
+# Imports once, and makes a child for every one that is asked for. A child
 # takes up where the last one was killed.
-LIVES = """
+CHILDREN = """
 import itertools, os, signal, sys, time
-from adjax import checkpoint
+from adjax.storage import checkpoint
 from tests import test_checkpoint as test
 for line in sys.stdin:
   begun, begin = os.pipe()
@@ -371,13 +360,13 @@ def test_a_run_killed_inside_a_save_goes_on_from_the_one_before(tmp_path):
   directory = tmp_path / 'checkpoints'
   last = 0
   with subprocess.Popen(
-      [sys.executable, '-c', LIVES, str(directory)], cwd=ROOT, text=True,
+      [sys.executable, '-c', CHILDREN, str(directory)], cwd=ROOT, text=True,
       stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-      env=os.environ | {'JAX_PLATFORMS': 'cpu'}) as lives:
-    for life in range(15):
-      seconds = 0.5 * random.Random(life).random()
-      print(seconds, file=lives.stdin, flush=True)
-      assert lives.stdout.readline() == 'killed\n'
+      env=os.environ | {'JAX_PLATFORMS': 'cpu'}) as children:
+    for number in range(10):
+      seconds = 0.5 * random.Random(number).random()
+      print(seconds, file=children.stdin, flush=True)
+      assert children.stdout.readline() == 'killed\n'
       found, said = restored(directory)
       assert not said
       if found is not None:
@@ -385,7 +374,7 @@ def test_a_run_killed_inside_a_save_goes_on_from_the_one_before(tmp_path):
         assert_same(found, state(step))
         assert last <= step
         last = step
-    lives.stdin.close()
+    children.stdin.close()
   assert last > 3
   left = [name for name in os.listdir(directory) if name.isdecimal()]
   assert len(left) <= 4
@@ -396,7 +385,7 @@ import sys
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[3]))
-from adjax import checkpoint
+from adjax.storage import checkpoint
 from tests import test_checkpoint as test
 replicated = NamedSharding(jax.make_mesh((2,), ('data',)), PartitionSpec())
 def state(seed):

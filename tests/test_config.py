@@ -1,6 +1,7 @@
 """Overrides say what is wrong with them; comparisons name what differs."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -8,16 +9,17 @@ from adjax import config
 
 
 @dataclasses.dataclass(frozen=True)
-class Inner:
-  width: int = 4
+class Inner(config.Checked):
+  width: config.Count = 4
   rate: float = 0.5
   on: bool = False
   name: str = 'a'
   widths: tuple[int, ...] = (16,)
   pairs: tuple[tuple[str, int], ...] = ()
 
-  def __post_init__(self):
-    config.check('inner', 'width', self.width, self.width > 0, 'above 0')
+  def check(self):
+    config.check('width', self.width, self.width < 100 or self.on,
+                 'below 100 unless on')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +50,42 @@ def test_override_reads_values_by_the_type_of_the_field():
     ('inner=3', r'inner: a group; set one of its fields: inner\.width'),
     ('seeds.x=3', 'seeds: has no fields'),
     ('seeds', 'must look like field.name=value'),
-    ('inner.width=0', r'inner\.width=0: must be above 0'),
+    ('inner.width=0', r'^inner\.width=0: must be at least 1'),
+    ('inner.width=100', r'^inner\.width=100: must be below 100 unless on'),
 ])
 def test_a_bad_override_is_named(assignment, message):
   with pytest.raises(ValueError, match=message):
     config.override(Outer(), [assignment])
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds(config.Checked):
+  count: config.Count = 1
+  index: config.Index = 0
+  positive: config.Positive = 1.0
+  non_negative: config.NonNegative = 0.0
+  fraction: config.Fraction = 0.5
+  rate: config.Rate = 0.5
+  widths: config.Widths = (1,)
+  plain: bool = False
+
+
+@pytest.mark.parametrize('name, good, bad', [
+    ('count', (1, 10**9), (0, -1, 1.0, True, '1', None)),
+    ('index', (0, 3), (-1, 0.5, None)),
+    ('positive', (1e-9, 1, 5.0), (0, 0.0, -1.0, math.inf, math.nan, '1')),
+    ('non_negative', (0, 0.0, 2), (-1e-9, math.inf, math.nan, None)),
+    ('fraction', (0, 1, 0.3), (-0.1, 1.1, math.nan)),
+    ('rate', (0, 0.999), (1, 1.0, -0.1, math.nan)),
+    ('widths', ((), (3, 4)), ((0,), [3], 3, None)),
+    ('plain', (True,), (1, 'true', None)),
+])
+def test_a_bound_beside_its_field_is_kept(name, good, bad):
+  for value in good:
+    assert getattr(Bounds(**{name: value}), name) == value
+  for value in bad:
+    with pytest.raises(ValueError, match=f'^{name}=.*: must be '):
+      Bounds(**{name: value})
 
 
 def test_a_field_is_set_once():

@@ -65,7 +65,7 @@ def random_task(config, rng):
 
 @hypothesis.given(
     st.sampled_from(sorted(PAPER)), st.booleans(), st.integers(0, 2**31 - 1))
-@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.settings(max_examples=24, deadline=None)
 def test_grid_is_the_plain_grid_under_random_actions(name, terminate, seed):
   # A small grid, so that goals are met.
   config = dataclasses.replace(
@@ -95,11 +95,11 @@ def test_grid_is_the_plain_grid_under_random_actions(name, terminate, seed):
 def test_the_optimal_policy_earns_the_optimal_return(name):
   config = PAPER[name]
   tasks = dark_room.tasks(config)
-  some = tasks.held_out if name == 'key_to_door' else tasks.support
+  some = tasks.held_out if name == 'key_to_door' else tasks.hypotheses
   keys = jax.random.split(jax.random.key(0), types.num_tasks(some))
   steps = 3 * config.episode_length
-  history = jax.vmap(lambda task, key: types.unroll(
-      references.oracle(tasks), task, key, steps))(some, keys)
+  history, _ = jax.jit(jax.vmap(lambda task, key: types.unroll(
+      references.oracle(tasks), task, key, steps)))(some, keys)
   returns = metrics.learning_curves(history.reward, history.done, 3)[:, 0]
   optimum = jax.vmap(tasks.optimal_return)(some)
   np.testing.assert_array_equal(returns, np.repeat(optimum[:, None], 3, 1))
@@ -109,17 +109,17 @@ def test_the_optimal_policy_earns_the_optimal_return(name):
 
 def test_optimal_actions_are_drawn_evenly():
   keys = jax.random.split(jax.random.key(0), 4000)
-  actions = jax.vmap(dark_room.walk, (None, None, 0))(
+  actions = jax.vmap(dark_room.goal_policy, (None, None, 0))(
       jnp.array([4, 4], jnp.int8), jnp.array([1, 7], jnp.int8), keys)
   share = np.bincount(np.asarray(actions), minlength=5) / 4000
   np.testing.assert_allclose(share, [0.5, 0, 0.5, 0, 0], atol=0.04)
 
 
-def test_walking_takes_the_shortest_way():
+def test_the_goal_policy_takes_the_shortest_way():
   cells = [jnp.array(cell, jnp.int8)
            for cell in itertools.product(range(5), repeat=2)]
   for a, b in itertools.product(cells[::3], cells[::2]):
-    action = int(dark_room.walk(a, b, jax.random.key(0)))
+    action = int(dark_room.goal_policy(a, b, jax.random.key(0)))
     distance = int(jnp.abs(a - b).sum())
     after = int(jnp.abs(a + dark_room.MOVES[action] - b).sum())
     assert after == max(distance - 1, 0)
@@ -135,15 +135,15 @@ def test_the_three_sets_are_disjoint(name, split_seed):
   assert [len(s) for s in sets] == [
       config.num_train, config.num_validation, config.num_held_out]
   assert len(set.union(*sets)) == sum(map(len, sets))
-  assert types.num_tasks(tasks.support) == config.num_tasks
+  assert types.num_tasks(tasks.hypotheses) == config.num_tasks
 
 
-def test_the_task_law_is_the_papers():
+def test_there_are_as_many_tasks_as_in_the_paper():
   counts = {name: config.num_tasks for name, config in PAPER.items()}
   assert counts == {'dark_room': 81, 'dark_room_hard': 289,
                     'key_to_door': 6561}
   apart = dataclasses.replace(dark_room.KEY_TO_DOOR, same_cell=False)
-  assert types.num_tasks(dark_room.tasks(apart).support) == 6480
+  assert types.num_tasks(dark_room.tasks(apart).hypotheses) == 6480
 
 
 def test_random_starts_are_uniform():
@@ -165,5 +165,5 @@ def test_equal_environments_share_their_programs():
     ('num_held_out', 0, 'at least 1'), ('episode_length', 7, 'at least 8'),
     ('split_seed', -1, 'at least 0')])
 def test_a_bad_grid_is_named(field, value, allowed):
-  with pytest.raises(ValueError, match=rf'tasks\..*{field}.*{allowed}'):
+  with pytest.raises(ValueError, match=rf'^[\w +]*{field}.*{allowed}'):
     dark_room.Config(**{field: value})

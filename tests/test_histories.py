@@ -1,6 +1,7 @@
 """Histories: independent, reproducible, of training tasks only, well cut."""
 
 import dataclasses
+import functools
 
 import hypothesis
 from hypothesis import strategies as st
@@ -9,277 +10,329 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adjax import devices
 from adjax import histories
 from adjax import types
 from adjax.envs import bandit
 from adjax.envs import dark_room
 from adjax.envs import watermaze
 from adjax.learners import posterior
-from adjax.learners import rmax
 from adjax.learners import tabular_q
 
 TASKS = dark_room.tasks(dark_room.Config(
-    size=5, num_train=11, num_validation=7, num_held_out=7))
+    size=5, num_train=12, num_validation=6, num_held_out=6))
 LEARNERS = {
-    'q': tabular_q.learner(tabular_q.Config(), TASKS),
-    'posterior': posterior.learner(posterior.Config(), TASKS),
-    'rmax': rmax.learner(rmax.Config(sweeps=2), TASKS),
+    'tabular_q': tabular_q.Config().make(TASKS),
+    'posterior': posterior.Config().make(TASKS),
 }
+KEY = jax.random.key(3)
 
 
 def assert_equal(a, b):
   jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def history_of(num_streams, lengths, seed=0):
-  """A history [S, T] whose obs tell the step and whose episodes are given."""
-  done = np.zeros((num_streams, sum(lengths[0])), bool)
-  for stream, each in enumerate(lengths):
-    done[stream, np.cumsum(each) - 1] = True
-  obs = np.arange(done.size).reshape(*done.shape, 1)
-  return types.History(*map(jnp.asarray, (obs, obs[..., 0] % 5,
-                                          done.astype(np.float32), done)))
+def take(tree, index):
+  return jax.tree.map(lambda x: x[index], tree)
+
+
+REPEATED = histories.repeat(TASKS.train, KEY, 2)
+
+
+@functools.cache
+def runner(name):
+  """(tasks, keys) [N, R] -> (History, finite), compiled once."""
+  return jax.jit(lambda *args: histories.run(LEARNERS[name], *args, 60))
+
+
+@functools.cache
+def generated(name):
+  """Histories of two learners on every training task: (History, finite)."""
+  return jax.tree.map(np.asarray, runner(name)(*REPEATED))
 
 
 @pytest.mark.parametrize('name', sorted(LEARNERS))
 def test_vmap_is_a_loop(name):
-  learner = LEARNERS[name]
-  many = histories.generate(learner, TASKS.train, jax.random.key(3), 2, 100)
-  tasks, keys = histories.repeat(TASKS.train, jax.random.key(3), 2)
-  alone = jax.jit(lambda task, key: types.unroll(learner, task, key, 100))
-  for n, r in ((0, 0), (0, 1), (4, 1), (10, 0)):
-    one = alone(jax.tree.map(lambda x, n=n, r=r: x[n, r], tasks), keys[n, r])
-    assert_equal(jax.tree.map(lambda x, n=n, r=r: x[n, r][None], many), one)
+  history, finite = generated(name)
+  alone = jax.jit(
+      lambda task, key: types.unroll(LEARNERS[name], task, key, 60))
+  for where in ((0, 0), (0, 1), (4, 1), (10, 0)):
+    one, one_finite = alone(*take(REPEATED, where))
+    assert_equal(take(history, where), take(one, 0))
+    assert one_finite and finite[where]
 
 
-@pytest.mark.parametrize('name', ['posterior', 'q'])
-def test_jit_is_eager(name):
-  tasks, keys = histories.repeat(TASKS.train, jax.random.key(3), 1)
-  args = jax.tree.map(lambda x: x[:3], (tasks, keys))
-  compiled = jax.jit(
-      lambda *args: histories.run(LEARNERS[name], *args, 15))(*args)
+def test_jit_is_eager():
+  # Each operation is compiled for itself, which takes longer than all at once.
+  learner = LEARNERS['tabular_q']
+  args = take(REPEATED, (7, 1))
   with jax.disable_jit():
-    assert_equal(histories.run(LEARNERS[name], *args, 15), compiled)
+    history, finite = types.unroll(learner, *args, 2)
+  # Whatever its length, a history begins alike.
+  assert_equal(take(history, np.s_[0, :2]),
+               take(generated('tabular_q')[0], np.s_[7, 1, :2]))
+  assert finite
 
 
 def test_permuted_learners_have_permuted_histories():
-  tasks, keys = histories.repeat(TASKS.train, jax.random.key(3), 2)
-  order = np.random.default_rng(0).permutation(11)
-  plain = histories.run(LEARNERS['q'], tasks, keys, 60)
-  permuted = histories.run(
-      LEARNERS['q'], *jax.tree.map(lambda x: x[order], (tasks, keys)), 60)
-  assert_equal(jax.tree.map(lambda x: x[order], plain), permuted)
+  order = np.random.default_rng(0).permutation(12)
+  permuted = runner('tabular_q')(*take(REPEATED, order))
+  assert_equal(take(generated('tabular_q'), order), permuted)
 
 
 def test_histories_differ_and_more_of_them_do_not_change_the_first():
-  few, many = (histories.generate(
-      LEARNERS['q'], TASKS.train, jax.random.key(3), n, 60) for n in (2, 3))
-  assert_equal(few, jax.tree.map(lambda x: x[:, :2], many))
-  streams = np.asarray(histories.streams(many).action)
-  assert len({tuple(s) for s in streams}) == len(streams) == 33
+  few = generated('tabular_q')
+  many = histories.generate(
+      LEARNERS['tabular_q'], TASKS.train, KEY, 3, 60)
+  assert_equal(few, take(many, np.s_[:, :2]))
+  streams = np.asarray(histories.streams(many)[0].action)
+  assert len({tuple(s) for s in streams}) == len(streams) == 36
 
 
 def test_a_history_pays_at_the_goal_of_its_training_task_and_nowhere_else():
-  history = histories.generate(
-      LEARNERS['posterior'], TASKS.train, jax.random.key(0), 3, 200)
+  history, _ = generated('posterior')
   # next_obs is not kept: within an episode it is the next step's obs.
-  paid = np.asarray(history.reward)[..., :-1] > 0
-  paid &= ~np.asarray(history.done)[..., :-1]
-  for n, goal in enumerate(np.asarray(TASKS.train.goals)[:, 0]):
-    cells = np.asarray(history.obs)[n, :, 1:][paid[n]]
+  paid = (history.reward[..., :-1] > 0) & ~history.done[..., :-1]
+  goals = np.asarray(TASKS.train.goals)[:, 0]
+  for n, goal in enumerate(goals):
+    cells = history.obs[n, :, 1:][paid[n]]
     assert len(cells) and (cells == goal).all()
-  trained = {tuple(g) for g in np.asarray(TASKS.train.goals)[:, 0]}
   for other in (TASKS.validation, TASKS.held_out):
-    assert not trained & {tuple(g) for g in np.asarray(other.goals)[:, 0]}
+    assert not {*map(tuple, goals)} & {
+        tuple(goal) for goal in np.asarray(other.goals)[:, 0]}
 
 
-@pytest.mark.parametrize('every', [1, 2, 3])
-def test_thinning_keeps_every_kth_episode(every):
-  history = history_of(2, [[5] * 7, [5] * 7])
-  thinned = histories.thin(history, every)
-  kept = np.arange(70).reshape(2, 7, 5)[:, ::every].reshape(2, -1)
-  np.testing.assert_array_equal(thinned.obs[..., 0], kept)
-  np.testing.assert_array_equal(thinned.done.sum(1), [-(-7 // every)] * 2)
+@functools.cache
+def mesh(number):
+  return devices.make_mesh(number) if number > 1 else None
 
 
-def test_thinning_and_tail_count_episodes_of_any_length():
+@functools.cache
+def generated_over(number):
+  """The same histories over so many devices, and the text of the largest."""
+  learner = LEARNERS['tabular_q']
+  args = TASKS.train, KEY, 2, 60
+  with devices.use(mesh(number)):
+    # The one cache of the one function: it must tell meshes apart.
+    made = jax.block_until_ready(histories.generate(learner, *args))
+    text = number == 4 and histories.generate.lower(
+        learner, *args).compile().as_text()
+  return made, text
+
+
+@pytest.mark.parametrize('number', [4, 2, 1])
+def test_over_devices_histories_are_the_same_bit_for_bit(number):
+  """Three meshes in one process, each with a program of its own."""
+  made, text = generated_over(number)
+  assert_equal(devices.fetch(made), generated('tabular_q'))
+  for x in jax.tree.leaves(made):
+    assert {shard.device.id for shard in x.addressable_shards} == set(
+        range(number))
+    assert {shard.data.shape for shard in x.addressable_shards} == {
+        (12 // number, *x.shape[1:])}
+  if text:
+    for word in ('all-', 'collective-', 'reduce-scatter'):
+      assert f' {word}' not in text
+
+
+def numbered(done):
+  """A history [S, T] that ends there, of which every step is another."""
+  number = np.arange(done.size).reshape(done.shape)
+  return types.History(number[..., None], number % 5,
+                       number.astype(np.float32), done)
+
+
+def of_lengths(lengths, unfinished=()):
+  """A history [S, T] with episodes of these lengths, and of some no ends."""
+  done = np.zeros((len(lengths), sum(lengths[0])), bool)
+  for stream, each in enumerate(lengths):
+    done[stream, np.cumsum(each) - 1] = True
+  for stream, start in unfinished:
+    done[stream, start:] = False
+  return numbered(done)
+
+
+SELECT = jax.jit(histories.select, static_argnames=('stride', 'last', 'bound'))
+
+
+@pytest.mark.parametrize('stride, last, kept', [
+    (2, 0, (0, 2, 4, 6)), (1, 2, (5, 6)), (3, 2, (3, 6))])
+def test_every_kth_episode_is_selected_or_the_last_of_these(
+    stride, last, kept):
+  history = of_lengths([[5] * 7] * 2)
+  bound = 5 * len(kept)
+  selected = SELECT(history, np.ones(2, bool), stride, last, bound)
+  wanted = np.arange(70).reshape(2, 7, 5)[:, list(kept)].reshape(2, -1)
+  np.testing.assert_array_equal(selected.history.obs[..., 0], wanted)
+  assert (selected.steps, selected.num_streams) == (bound, 2)
+
+
+def test_episodes_of_any_length_are_counted():
   # Eleven steps each; the third episode of the second stream is not finished.
-  history = history_of(2, [[3, 1, 4, 2, 1], [2, 4, 3, 1, 1]])
-  done = np.asarray(history.done).copy()
-  done[1, 8:] = False
-  history = history._replace(done=jnp.asarray(done))
-  thinned = histories.thin(history, 2)  # Episodes 0, 2, 4 and 0.
-  np.testing.assert_array_equal(thinned.obs[..., 0], [[0, 1], [11, 12]])
-  tail = histories.tail(history, 1)
-  np.testing.assert_array_equal(tail.obs[..., 0], [[10], [16]])
+  history = of_lengths(
+      [[3, 1, 4, 2, 1], [2, 4, 3, 1, 1]], unfinished=[(1, 8)])
+  for (stride, last), wanted in {
+      (2, 0): [[0, 1], [11, 12]],  # Of episodes 0, 2, 4 and of 0.
+      (1, 1): [[10], [16]]}.items():
+    selected = SELECT(history, np.ones(2, bool), stride, last, 10)
+    np.testing.assert_array_equal(
+        selected.history.obs[:, :int(selected.steps), 0], wanted)
 
 
-@pytest.mark.parametrize('keep', [
-    lambda x: histories.thin(x, 2), lambda x: histories.tail(x, 3),
-    lambda x: histories.distilled(x, 1, 2),
-    lambda x: histories.distilled(x, 3, 0)])
-def test_streams_without_a_finished_episode_are_named(keep):
-  none = history_of(3, [[10] * 2] * 3)
-  none = none._replace(done=jnp.zeros_like(none.done))
-  for done, stream in ((none.done, 0), (none.done.at[:2, 7].set(True), 2)):
-    with pytest.raises(ValueError, match=(
-        'history.done: must have a finished episode in every stream; '
-        f'stream {stream} has none')):
-      keep(none._replace(done=done))
-  assert_equal(histories.distilled(none, 1, 0), none)  # All of it is wanted.
-
-
-WITHIN = jax.jit(histories.distilled_within, static_argnums=(1, 2, 3))
-
-
-@pytest.mark.parametrize('num_episodes', [0, 2])
-@pytest.mark.parametrize('every', [1, 3])
-def test_within_a_program_the_same_is_distilled(every, num_episodes):
-  history = history_of(2, [[6] * 7] * 2)
-  wanted = histories.distilled(history, every, num_episodes)
-  kept, steps = WITHIN(history, every, num_episodes, wanted.done.shape[1])
-  assert int(steps) == wanted.done.shape[1]
-  assert_equal(kept, wanted)
-
-
-@pytest.mark.parametrize('every, num_episodes', [(2, 0), (1, 2)])
-def test_within_a_program_early_ends_leave_the_first_steps(every, num_episodes):
-  history = history_of(2, [[3, 1, 4, 2, 1], [2, 4, 3, 1, 1]])
-  wanted = histories.distilled(history, every, num_episodes)
-  kept, steps = WITHIN(history, every, num_episodes, 10)
-  assert int(steps) == wanted.done.shape[1] < 10 == kept.done.shape[1]
-  assert_equal(jax.tree.map(lambda x: x[:, :int(steps)], kept), wanted)
+def selected_steps(done, stride, last):
+  """What of one stream [T] is selected, told by NumPy."""
+  if stride == 1 and not last:
+    return np.arange(len(done))  # Unfinished episodes as well.
+  ends = np.flatnonzero(done) + 1
+  episodes = np.split(np.arange(len(done)), ends)[:len(ends)][::stride]
+  return np.concatenate([[], *episodes[-last:]]).astype(int)
 
 
 @hypothesis.given(
     st.integers(0, 2**31 - 1), st.floats(0.05, 0.6),
-    st.sampled_from([
-        (1, 0, 20), (1, 2, 20), (2, 0, 20), (2, 2, 20), (1, 2, 4), (2, 0, 4)]))
-@hypothesis.settings(deadline=None, max_examples=40)
-def test_within_a_program_as_many_steps_as_the_shortest_stream_has(
-    seed, often, what):
+    st.lists(st.booleans(), min_size=4, max_size=4), st.sampled_from([
+        (1, 0, 20), (1, 0, 7), (2, 0, 20), (3, 0, 4), (1, 2, 4), (2, 3, 20)]))
+@hypothesis.settings(deadline=None, max_examples=60)
+def test_of_finite_streams_as_many_steps_are_selected_as_the_shortest_has(
+    seed, rate, finite, what):
   """Against NumPy, stream by stream; bounds that cut and that do not."""
-  every, num_episodes, bound = what
-  done = np.random.default_rng(seed).random((3, 20)) < often
-  history = jax.tree.map(np.asarray, history_of(3, [[20]] * 3))
-  history = history._replace(done=done)
-  wanted = []
-  for row in done:
-    ends = np.flatnonzero(row) + 1
-    finished = np.split(np.arange(20), ends)[:len(ends)][::every]
-    wanted.append(np.concatenate([[], *finished[-num_episodes:]]).astype(int))
-  if every == 1 and not num_episodes:
-    wanted = [np.arange(20)] * 3  # Unfinished episodes as well.
-  length = min(bound, *map(len, wanted))
-  rows = np.stack([x[len(x) - length if num_episodes else 0:][:length]
-                   for x in wanted])
-  kept, steps = jax.tree.map(
-      np.asarray, WITHIN(history, every, num_episodes, bound))
-  assert int(steps) == length and kept.done.shape == (3, bound)
-  assert_equal(jax.tree.map(lambda x: x[:, :length], kept), jax.tree.map(
-      lambda x: x[np.arange(3)[:, None], rows], history))
+  stride, last, bound = what
+  finite = np.array(finite)
+  history = numbered(np.random.default_rng(seed).random((4, 20)) < rate)
+  selected = jax.tree.map(
+      np.asarray, SELECT(history, finite, stride, last, bound))
+  # Those that diverged come last and neither count nor shorten the others.
+  order = [*np.flatnonzero(finite), *np.flatnonzero(~finite)]
+  assert selected.num_streams == finite.sum()
+  assert selected.history.done.shape == (4, bound)
+  np.testing.assert_array_equal(
+      selected.history.obs[..., 0] // 20,
+      np.broadcast_to(np.array(order)[:, None], (4, bound)))
+  wanted = [selected_steps(row, stride, last) for row in history.done[finite]]
+  steps = min([bound, *map(len, wanted)])
+  assert selected.steps == steps  # 0 if one has no finished episode.
+  if not finite.any():
+    return
+  rows = np.stack([
+      x[len(x) - steps:] if last else x[:steps] for x in wanted])
+  assert_equal(
+      take(selected.history, np.s_[:finite.sum(), :steps]),
+      take(history, (np.flatnonzero(finite)[:, None], rows)))
 
 
-SOUND_ONLY = jax.jit(histories.sound_only)
-
-
-@hypothesis.given(st.lists(st.booleans(), min_size=7, max_size=7))
-@hypothesis.settings(deadline=None, max_examples=30)
-def test_the_sick_are_replaced_evenly_and_the_sound_left_alone(sound):
-  history = history_of(7, [[2] * 2] * 7)
-  replaced = SOUND_ONLY(history, np.array(sound))
-  sound = np.array(sound)
-  stream = np.asarray(replaced.obs)[:, 0, 0] // 4
-  if not sound.any():
-    np.testing.assert_array_equal(stream, np.arange(7))
-  else:
-    np.testing.assert_array_equal(stream[sound], np.flatnonzero(sound))
-    used = np.bincount(stream, minlength=7)
-    assert not used[~sound].any() and np.ptp(used[sound]) <= 1
-  assert_equal(replaced, jax.tree.map(lambda x: x[stream], history))
-
-
-def showing(tell, ill=lambda task: False):
+def showing(tell, diverges=lambda task: False, copies=1):
   """A learner in episodes of two steps that is shown what is told of its task.
 
-  It is paid a die, or NaN if it is ill.
+  To that is added ten times the number of the copy, each of which is paid a
+  die, or NaN where the learner diverges.
   """
 
   def step(task, state, key):
-    obs = tell(task)[None, None]
-    reward = jnp.where(ill(task), jnp.nan, jax.random.uniform(key, (1, 1)))
-    done = jnp.full((1, 1), state % 2 == 1)
+    obs = tell(task) + 10 * jnp.arange(copies)[None, :, None]
+    dice = jax.random.uniform(key, (1, copies))
+    reward = jnp.where(diverges(task), jnp.nan, dice)
+    done = jnp.full((1, copies), state % 2 == 1)
     return state + 1, types.Transition(
-        obs, jnp.zeros((1, 1), jnp.int8), reward, done, done, obs)
+        obs, jnp.zeros((1, copies), jnp.int8), reward, done, done, obs)
 
   return types.Learner(lambda task, key: jnp.int32(0), step)
 
 
 SETS = dict(num_train=5, num_validation=2, num_held_out=2)
+CELL = lambda task: task.goals[0]
+
+
+def in_fourth(task):
+  return (CELL(task) == CELL(take(TASKS.train, 3))).all()
+
+
+def test_the_copies_of_a_learner_are_streams_side_by_side():
+  learner = showing(CELL, in_fourth, copies=3)
+  history, finite = histories.generate(learner, TASKS.train, KEY, 2, 4)
+  assert history.done.shape == (12, 6, 4)
+  np.testing.assert_array_equal(
+      finite, np.repeat(np.arange(12)[:, None] != 3, 6, 1))
+  copy, cell = np.divmod(np.asarray(history.obs)[:, :, 0], 10)
+  np.testing.assert_array_equal(
+      cell, np.repeat(TASKS.train.goals, 6, 1))
+  np.testing.assert_array_equal(
+      copy, np.broadcast_to(np.tile(range(3), 2)[None, :, None], copy.shape))
+  # As streams, too, they keep this order.
+  assert_equal(jax.tree.map(lambda x: x.reshape(72, *x.shape[2:]), history),
+               histories.streams(history))
 
 
 @pytest.mark.parametrize('tasks, tell', [
     (bandit.tasks(bandit.Config(arms=3, **SETS)), lambda task: task.means),
     (watermaze.tasks(watermaze.Config(height=4, width=4, **SETS)),
      lambda task: task.platform)])
-def test_endless_histories_are_of_tasks_drawn_anew(tasks, tell):
+def test_regenerated_histories_are_of_tasks_sampled_anew(tasks, tell):
   tasks = dataclasses.replace(tasks, episode_length=2)
-  make = jax.jit(histories.endless(showing(tell), tasks, 3, 4, 1, 0))
-  seen = [np.asarray(tell(tasks.train))]
+  make = jax.jit(histories.regenerator(showing(tell), tasks, 3, 4, 1, 0))
+  told = [np.asarray(tell(tasks.train))]
   for seed in range(2):
-    fresh = make(jax.random.key(seed))
-    assert fresh.history.done.shape == (15, 8) and int(fresh.steps) == 8
-    assert not fresh.sick.any()
-    told = np.asarray(fresh.history.obs)
-    assert (told == told[:, :1]).all()
-    each = told[:, 0].reshape(5, 3, -1)  # Three learners on each task.
+    selected, finite = made = make(jax.random.key(seed))
+    assert selected.history.done.shape == (15, 8) and finite.all()
+    assert (selected.steps, selected.num_streams) == (8, 15)
+    shown = np.asarray(selected.history.obs)
+    assert (shown == shown[:, :1]).all()
+    each = shown[:, 0].reshape(5, 3, -1)  # Three learners on each task.
     assert (each == each[:, :1]).all()
-    assert len(np.unique(fresh.history.reward[:, 0])) == 15
-    seen.append(each[:, 0])
-  assert len(np.unique(np.concatenate(seen), axis=0)) == 15
-  assert_equal(fresh, make(jax.random.key(1)))
+    assert len(np.unique(selected.history.reward[:, 0])) == 15
+    told.append(each[:, 0])
+  assert len(np.unique(np.concatenate(told), axis=0)) == 15
+  assert_equal(made, make(jax.random.key(1)))
 
 
-def test_endless_histories_are_of_training_tasks_where_these_are_all():
+def test_regenerated_histories_are_of_training_tasks_where_these_are_all():
   tasks = dataclasses.replace(TASKS, episode_length=2)
-  tell = lambda task: task.goals[0]
-  make = jax.jit(histories.endless(showing(tell), tasks, 2, 4, 3, 2))
-  one, other = (make(jax.random.key(seed)) for seed in range(2))
-  for fresh in one, other:
-    assert fresh.history.done.shape == (22, 4) and int(fresh.steps) == 4
+  make = jax.jit(lambda key, diverge: histories.regenerator(
+      showing(CELL, lambda task: diverge & in_fourth(task)),
+      tasks, 2, 4, 3, 2)(key))
+  (one, finite), (other, _) = (
+      make(jax.random.key(seed), False) for seed in range(2))
+  for selected in one, other:
+    assert selected.history.done.shape == (24, 4)
+    assert (selected.steps, selected.num_streams) == (4, 24)
     np.testing.assert_array_equal(
-        fresh.history.obs[:, 0], np.repeat(tasks.train.goals[:, 0], 2, axis=0))
+        selected.history.obs[:, 0],
+        np.repeat(TASKS.train.goals[:, 0], 2, axis=0))
+  assert finite.all()
   assert (one.history.reward != other.history.reward).all()
+  # Those of learners that diverge come last and do not change the others.
+  selected, finite = make(jax.random.key(0), True)
+  np.testing.assert_array_equal(np.flatnonzero(~finite), [6, 7])
+  assert (selected.steps, selected.num_streams) == (4, 22)
+  assert_equal(take(selected.history, slice(22)),
+               take(one.history, np.delete(np.arange(24), [6, 7])))
+  assert np.isnan(selected.history.reward[22:]).all()
 
 
-def test_endless_histories_are_of_sound_learners():
-  tasks = dataclasses.replace(TASKS, episode_length=2)
-  tell = lambda task: task.goals[0]
-  ill = lambda task: (tell(task) == TASKS.train.goals[3, 0]).all()
-  fresh, well = (
-      jax.jit(histories.endless(source, tasks, 2, 4, 1, 0))(jax.random.key(0))
-      for source in (showing(tell, ill), showing(tell)))
-  np.testing.assert_array_equal(np.flatnonzero(fresh.sick), [6, 7])
-  assert np.isfinite(fresh.history.reward).all()
-  stream = np.arange(22)
-  stream[[6, 7]] = 0, 1
-  assert_equal(fresh.history, jax.tree.map(lambda x: x[stream], well.history))
+GATHER = jax.jit(histories.gather, static_argnames='length')
 
 
-def test_pieces_are_contiguous_uniform_and_aligned():
-  history = history_of(3, [[10] * 2] * 3)
-  pieces = histories.sample_subsequences(
-      jax.random.key(0), history, 6000, 16)
-  obs = np.asarray(pieces.obs[..., 0])
-  assert (np.diff(obs, axis=1) == 1).all()
-  np.testing.assert_array_equal(pieces.action, obs % 5)
-  stream, start = np.divmod(obs[:, 0], 20)
-  counts = np.zeros((3, 5))
-  np.add.at(counts, (stream, start), 1)
-  assert start.max() == 4 and counts.min() > 320 and counts.max() < 480
+def test_subsequences_are_uniform_over_streams_and_starts():
+  # Of four streams of thirty steps, three of twenty steps are there.
+  streams, starts = histories.sample_subsequences(
+      jax.random.key(0), jnp.int32(3), jnp.int32(20), 6000, 16)
+  counts = np.zeros((4, 15))
+  np.add.at(counts, (streams, starts), 1)
+  assert counts.sum() == 6000 == counts[:3, :5].sum()
+  assert counts[:3, :5].min() > 320 and counts.max() < 480
+  # Of a whole history there is one.
+  assert not histories.sample_subsequences(
+      jax.random.key(0), jnp.int32(3), jnp.int32(16), 6000, 16)[1].any()
 
 
-def test_a_piece_longer_than_its_history_is_refused():
-  with pytest.raises(ValueError, match=r'distill\.length=21 .* 20 steps'):
-    histories.sample_subsequences(
-        jax.random.key(0), history_of(1, [[10] * 2]), 1, 21)
+@hypothesis.given(st.integers(0, 2**31 - 1))
+@hypothesis.settings(deadline=None, max_examples=15)
+def test_a_subsequence_is_contiguous_and_follows_its_true_predecessor(seed):
+  rng = np.random.default_rng(seed)
+  history = numbered(rng.random((3, 20)) < 0.3)
+  streams, starts = rng.integers(0, 3, 16), rng.integers(0, 12, 16)
+  streams[:2], starts[:2] = (0, 2), (0, 11)  # The first and the last there is.
+  batch = jax.tree.map(np.asarray, GATHER(history, streams, starts, 9))
+  np.testing.assert_array_equal(batch.is_first, starts == 0)
+  time = starts[:, None] + np.arange(-1, 9)
+  wanted = take(history, (streams[:, None], np.maximum(time, 0)))
+  assert_equal(batch.rows, wanted)

@@ -1,6 +1,7 @@
 """Imports go down only; a library that reads its own syntax trees knows."""
 
 import ast
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -8,30 +9,33 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
+# From the ground up; what is on one floor imports one another only within one
+# package, and not in circles.
 FLOORS = [
-    ['arrays', 'config', 'processes', 'sharding'],
-    ['types', 'seal'],
-    ['checkpoint'],
-    ['metrics', 'learners.acting', 'manifest'],
-    ['learners.networks', 'shards'],
-    ['model'],
-    ['transformer', 'lstm', 'in_context', 'histories', 'learners', 'envs',
-     'store'],
-    ['distill'],
-    ['rl2'],
+    ['arrays', 'config', 'devices'],
+    ['types'],
+    ['metrics', 'histories', 'storage'],
+    ['envs', 'learners'],
+    ['models'],
+    ['methods'],
+    ['experiment'],
+    ['presets'],
+    ['cli'],
 ]
-
-
 def modules(package):
   return {'.'.join(path.relative_to(ROOT).with_suffix('').parts): path
           for path in (ROOT / package).rglob('*.py')
           if path.name != '__init__.py'}
 
 
+ADJAX = modules('adjax')
+
+
 def imported(path):
   """The modules of this project that a file imports, wherever in it."""
   for node in ast.walk(ast.parse(path.read_text())):
     if isinstance(node, ast.ImportFrom) and node.module:
+      yield node.module
       for alias in node.names:
         yield f'{node.module}.{alias.name}'
     elif isinstance(node, ast.Import):
@@ -39,40 +43,56 @@ def imported(path):
         yield alias.name
 
 
+def room(module):
+  return module.split('.')[1]
+
+
 def floor(module):
-  """The floor of adjax.a.b: that of its longest prefix in the table."""
-  name = module.removeprefix('adjax.')
-  while name:
-    for number, names in enumerate(FLOORS):
-      if name in names:
-        return number
-    name = name.rpartition('.')[0]
-  pytest.fail(f'{module} has no floor')
+  return next(i for i, rooms in enumerate(FLOORS) if room(module) in rooms)
 
 
-@pytest.mark.parametrize('module', sorted(modules('adjax')))
+@pytest.mark.parametrize('module', sorted(ADJAX))
 def test_imports_go_down_only(module):
-  for other in imported(modules('adjax')[module]):
+  for other in set(imported(ADJAX[module])):
     assert not other.startswith('experiments')
-    if other in modules('adjax'):
+    if other in ADJAX and room(other) != room(module):
       assert floor(other) < floor(module), f'{module} imports {other}'
 
 
-def test_training_knows_no_learner_and_learners_know_no_environment():
-  files = modules('adjax')
-  assert not [m for m in imported(files['adjax.distill']) if 'learners' in m]
-  for name, path in files.items():
+def test_nothing_imports_in_a_circle():
+  graph = {module: set(imported(path)) & set(ADJAX)
+           for module, path in ADJAX.items()}
+  graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_training_knows_no_source_and_learners_know_no_environment():
+  for name in ('adjax.methods.distill', 'adjax.methods.training'):
+    assert not [m for m in imported(ADJAX[name]) if 'learners' in m]
+  for name, path in ADJAX.items():
     if name.startswith('adjax.learners.'):
-      assert not [m for m in imported(path) if '.envs' in m]
+      assert not [m for m in imported(path) if 'adjax.envs' in m]
 
 
-@pytest.mark.parametrize('module', sorted(modules('adjax')))
-def test_the_library_has_no_flags(module):
-  assert not [m for m in imported(modules('adjax')[module])
-              if m.startswith('absl')]
+@pytest.mark.parametrize('package, alone', [
+    ('absl', 'adjax.cli'), ('orbax', 'adjax.storage'),
+    ('tensorstore', 'adjax.storage'), ('rich', 'adjax.cli'),
+    ('matplotlib', 'adjax.experiment.plot')])
+def test_a_package_is_known_in_one_place(package, alone):
+  for module, path in ADJAX.items():
+    if not module.startswith(alone):
+      assert not [m for m in imported(path) if m.split('.')[0] == package], (
+          module)
 
 
-def test_help_does_not_pay_for_jax():
-  code = ('import sys; import experiments.run; '
+def test_importing_the_library_starts_nothing():
+  code = ('import sys, adjax; adjax.__version__, dir(adjax); '
           'sys.exit("jax" in sys.modules or "gymnax" in sys.modules)')
   subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)
+
+
+def test_the_public_names_are_there():
+  import adjax
+  for name in adjax.__all__:
+    assert getattr(adjax, name) is not None
+  with pytest.raises(AttributeError, match='no attribute'):
+    adjax.nothing  # noqa: B018

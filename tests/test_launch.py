@@ -36,12 +36,24 @@ def stand_in(folder, name, *answers):
   (folder / f'{name}.answers').write_text('\n'.join(answers) + '\n')
 
 
-def launch(folder, script, *flags, **env):
-  """A script that has been started with the stand-ins of a folder."""
-  return subprocess.Popen(
-      ['bash', str(LAUNCH / script), *flags], stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, text=True,
-      env=os.environ | env | {'PATH': f'{folder}:{os.environ["PATH"]}'})
+@pytest.fixture(params=['default', 'ignored'])
+def launch(request, tmp_path):
+  """Starts a script with the stand-ins of tmp_path.
+
+  SIGINT is as in the foreground, or ignored on entry, as it is by what a script
+  or nohup has started in the background.
+  """
+  disposition = {'default': signal.SIG_DFL, 'ignored': signal.SIG_IGN}[
+      request.param]
+
+  def start(script, *flags, **env):
+    return subprocess.Popen(
+        ['bash', str(LAUNCH / script), *flags], stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, disposition),
+        env=os.environ | env | {'PATH': f'{tmp_path}:{os.environ["PATH"]}'})
+
+  return start
 
 
 def end(process):
@@ -69,14 +81,14 @@ def wait_for(condition):
 
 
 def defined_flags(module='run'):
-  """The flags of a program in experiments/ and of what it imports at first."""
-  tree = ast.parse((ROOT / 'experiments' / f'{module}.py').read_text())
+  """The flags of a program in adjax/cli/ and of what it imports at first."""
+  tree = ast.parse((ROOT / 'adjax' / 'cli' / f'{module}.py').read_text())
   found = {node.args[0].value for node in ast.walk(tree)
            if isinstance(node, ast.Call)
            and isinstance(node.func, ast.Attribute)
            and node.func.attr.startswith('DEFINE_')}
   for node in tree.body:
-    if isinstance(node, ast.ImportFrom) and node.module == 'experiments':
+    if isinstance(node, ast.ImportFrom) and node.module == 'adjax.cli':
       for alias in node.names:
         found |= defined_flags(alias.name)
   return found
@@ -122,12 +134,12 @@ def test_flags_are_the_programs(name):
     (0, 'RUNNING', 0, False),
 ])
 def test_slurm_queues_again_what_was_stopped_and_nothing_else(
-    tmp_path, code, state, restarts, again):
+    launch, tmp_path, code, state, restarts, again):
   stand_in(tmp_path, 'srun', f'exit {code}')
   stand_in(tmp_path, 'squeue', f'echo {state}')
   stand_in(tmp_path, 'scontrol', 'exit 0')
   process = launch(
-      tmp_path, 'slurm.sh', '--experiment=bandit', '--set', 'seed=1',
+      'slurm.sh', '--experiment=bandit', '--set', 'seed=1',
       SLURM_JOB_ID='7', SLURM_JOB_NAME='two arms',
       SLURM_RESTART_COUNT=str(restarts))
   assert end(process) == code
@@ -139,11 +151,11 @@ def test_slurm_queues_again_what_was_stopped_and_nothing_else(
   assert '--workdir=/shared/adjax/runs/two arms' in words
 
 
-def test_slurms_shell_stays_until_the_processes_have_saved(tmp_path):
+def test_slurms_shell_stays_until_the_processes_have_saved(launch, tmp_path):
   stand_in(tmp_path, 'srun', 'sleep 0.5; exit 143')
   stand_in(tmp_path, 'squeue', 'echo RUNNING')
   stand_in(tmp_path, 'scontrol', 'exit 0')
-  process = launch(tmp_path, 'slurm.sh', SLURM_JOB_ID='7', SLURM_JOB_NAME='a')
+  process = launch('slurm.sh', SLURM_JOB_ID='7', SLURM_JOB_NAME='a')
   wait_for(lambda: calls(tmp_path, 'srun'))
   process.send_signal(signal.SIGTERM)
   assert end(process) == 143 and calls(tmp_path, 'scontrol')
@@ -156,9 +168,9 @@ def test_slurm_warns_the_processes_before_the_time_limit_and_requeues():
   assert '--signal=TERM@60' in options and '--requeue' in options
 
 
-def test_local_processes_differ_in_their_number_alone(tmp_path):
+def test_local_processes_differ_in_their_number_alone(launch, tmp_path):
   stand_in(tmp_path, 'python', '[[ "$*" == *id=1* ]] && exit 3; exit 1')
-  process = launch(tmp_path, 'local.sh', '--experiment=bandit', PROCESSES='3')
+  process = launch('local.sh', '--experiment=bandit', PROCESSES='3')
   assert end(process) == 3
   found = calls(tmp_path, 'python')
   assert len(found) == 3
@@ -183,11 +195,16 @@ time.sleep(30)
 """
 
 
+@pytest.mark.parametrize('env', ['as it is', 'without --default-signal'])
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_local_passes_signals_on_and_waits(tmp_path, number):
+def test_local_passes_signals_on_and_waits(launch, tmp_path, number, env):
+  if env == 'without --default-signal':
+    stand_in(tmp_path, 'env', 'exit 125')
+    # As itself: what stands before it, as pyenv does, may change PATH.
+    stand_in(tmp_path, 'python3', f'exec {sys.executable} "$@"')
   (tmp_path / 'saves.py').write_text(SAVES)
   stand_in(tmp_path, 'python', f'cd "$here"; exec {sys.executable} saves.py')
-  process = launch(tmp_path, 'local.sh', PROCESSES='2')
+  process = launch('local.sh', PROCESSES='2')
   wait_for(lambda: len(list(tmp_path.glob('ready*'))) == 2)
   process.send_signal(number)
   assert end(process) == 128 + number
@@ -214,17 +231,18 @@ READY, GONE, DONE = 'echo READY', 'exit 1', 'echo ended with 0.'
     ([READY, 'echo ended with 143.', READY], 143, 'describe ssh describe'),
 ])
 def test_a_tpu_slice_is_made_again_until_the_run_is_done(
-    tmp_path, answers, code, verbs):
+    launch, tmp_path, answers, code, verbs):
   stand_in(tmp_path, 'gcloud', *answers)
   stand_in(tmp_path, 'sleep', 'exit 0')
-  assert end(launch(tmp_path, 'tpu_vm.sh', '--experiment=bandit')) == code
+  assert end(launch('tpu_vm.sh', '--experiment=bandit')) == code
   found = calls(tmp_path, 'gcloud')
   assert ' '.join(words[3] for words in found) == verbs
 
 
-def test_a_worker_is_given_the_flags_and_says_how_its_program_ended(tmp_path):
+def test_a_worker_is_given_the_flags_and_says_how_its_program_ended(
+    launch, tmp_path):
   stand_in(tmp_path, 'gcloud', READY, DONE)
-  end(launch(tmp_path, 'tpu_vm.sh', '--set', 'name=two arms'))
+  end(launch('tpu_vm.sh', '--set', 'name=two arms'))
   [command] = [word.removeprefix('--command=')
                for words in calls(tmp_path, 'gcloud') for word in words
                if word.startswith('--command=')]

@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments import memory
-from experiments import pipeline
-from tests import test_run
+from adjax.experiment import memory
+from tests import tiny
 
 
 def test_a_program_has_its_arguments_its_values_and_what_is_between():
@@ -33,7 +32,7 @@ def test_a_run_that_does_not_fit_is_refused_before_it_begins(
     tmp_path, monkeypatch):
   monkeypatch.setattr(memory, 'available', lambda: 10**5)
   with pytest.raises(ValueError, match=r'needs about .* lower .*batch_size'):
-    pipeline.run(test_run.tiny(), str(tmp_path), test_run.Quiet())
+    tiny.run(tiny.quick(), tmp_path)
   assert not (tmp_path / 'checkpoints').exists()
   assert (tmp_path / 'metrics.jsonl').read_text() == ''
 

@@ -10,21 +10,25 @@ import pytest
 
 from adjax.envs import dark_room
 from adjax.envs import watermaze
-from adjax.learners import acting
 from adjax.learners import networks
+from adjax.learners import stepping
 
 
 @pytest.mark.parametrize('shape', [
     (5, 18, 24, 3), (3, 7, 8, 2), (2, 3, 1, 1), (1, 10, 10, 4)])
 def test_a_convolution_is_flaxs_with_stride_two(shape):
-  x = jax.random.normal(jax.random.key(0), shape)
   known = nn.Conv(8, (3, 3), (2, 2))
-  params = known.init(jax.random.key(1), x)
-  dense = {'kernel': params['params']['kernel'].reshape(-1, 8),
-           'bias': params['params']['bias']}
-  np.testing.assert_allclose(
-      networks.Convolution(8).apply({'params': {'Dense_0': dense}}, x),
-      known.apply(params, x), atol=1e-5)
+
+  @jax.jit
+  def both(x):
+    params = known.init(jax.random.key(1), x)
+    dense = {'kernel': params['params']['kernel'].reshape(-1, 8),
+             'bias': params['params']['bias']}
+    return (networks.Convolution(8).apply({'params': {'Dense_0': dense}}, x),
+            known.apply(params, x))
+
+  found, expected = both(jax.random.normal(jax.random.key(0), shape))
+  np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_cells_enter_as_tables_and_numbers():
@@ -45,25 +49,28 @@ def test_vectors_and_matrices_enter_as_numbers():
         networks.Observe(env).apply({}, obs), np.ravel(obs))
 
 
-def test_what_is_seen_is_the_view_and_not_the_pose():
+def test_networks_are_shown_the_view_and_not_the_pose():
   """Equal frames are equal features, and shades of grey are shares of one."""
   env = watermaze.Watermaze(watermaze.Config(height=18, width=24))
-  assert acting.view_space(env).shape == (18, 24, 3)
+  assert stepping.view_space(env).shape == (18, 24, 3)
   pose = jnp.array([[0.1, 0.2, 0.3, 0, 0, 0], [0.1, 0.2, 0.3, 0.5, 0.5, 0]])
-  observe = networks.Observe(env, ())
-  seen = observe.apply({}, pose)
-  np.testing.assert_allclose(
-      seen[0], np.ravel(env.view(pose[0])) / 255, atol=1e-6)
-  np.testing.assert_array_equal(seen[0], seen[1])
-  assert (seen[0] != observe.apply({}, pose[0].at[2].add(1.0))).mean() > 0.3
+  pose = jnp.concatenate([pose, pose[:1].at[:, 2].add(1.0)])
+  shown, frame = jax.jit(lambda pose: (
+      networks.Observe(env, ()).apply({}, pose), env.view(pose[0])))(pose)
+  np.testing.assert_allclose(shown[0], np.ravel(frame) / 255, atol=1e-6)
+  np.testing.assert_array_equal(shown[0], shown[1])
+  assert (shown[0] != shown[2]).mean() > 0.3
 
 
 def test_batches_of_any_rank_are_alike():
   env = watermaze.Watermaze(watermaze.Config(height=18, width=24))
   obs = jax.random.uniform(jax.random.key(0), (2, 3, 6))
   observe = networks.Observe(env, (4, 8))
-  params = observe.init(jax.random.key(1), obs)
-  found = observe.apply(params, obs)
-  np.testing.assert_allclose(
-      found[1, 2], observe.apply(params, obs[1, 2]), atol=1e-5)
-  assert isinstance(acting.view_space(env), spaces.Box)
+
+  @jax.jit
+  def both(obs):
+    params = observe.init(jax.random.key(1), obs)
+    return observe.apply(params, obs)[1, 2], observe.apply(params, obs[1, 2])
+
+  np.testing.assert_allclose(*both(obs), atol=1e-5)
+  assert isinstance(stepping.view_space(env), spaces.Box)

@@ -1,4 +1,4 @@
-"""What holds of any environment, history, window and override, by hypothesis.
+"""What holds of any environment, learner, window and override, by hypothesis.
 
 Programs are compiled once and their data varied: shapes are the same throughout
 where a shape is not what a property is about.
@@ -16,16 +16,15 @@ import pytest
 
 from adjax import config as config_lib
 from adjax import histories
-from adjax import in_context
-from adjax import lstm
-from adjax import model as model_lib
-from adjax import transformer
+from adjax import presets
 from adjax import types
 from adjax.envs import adapters
 from adjax.envs import bandit
 from adjax.envs import dark_room
 from adjax.envs import watermaze
-from experiments import presets
+from adjax.models import lstm
+from adjax.models import sequence_model
+from adjax.models import transformer
 
 SEEDS = st.integers(0, 2**31 - 1)
 STEPS = 60
@@ -61,52 +60,52 @@ def assert_equal(a, b):
   jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def cut(tree, *index):
+def take(tree, *index):
   return jax.tree.map(lambda x: x[index], tree)
 
 
 @functools.cache
 def programs(name):
-  """Jitted: reset, and (task, place, keys [T], actions [T]) -> steps [T].
+  """Jitted: reset, and (task, first, keys [T], actions [T]) -> steps [T].
 
-  A place is (obs, state). Steps are: the place after each, [reward, terminated,
-  truncated], the observation before any reset, and where its key would begin a
-  life.
+  `first` is an observation and a state. Steps are: these two after each,
+  [reward, terminated, truncated], the observation before any reset, and what a
+  reset with its key would begin an episode with.
   """
   env = TASKS[name].env
 
-  def live(task, place, keys, actions):
-    def step(place, key_and_action):
+  def roll_out(task, first, keys, actions):
+    def step(now, key_and_action):
       key, action = key_and_action
-      obs, state, *rest, info = env.step(key, place[1], action, task)
+      obs, state, *rest, info = env.step(key, now[1], action, task)
       # gymnax resets by the second half of a step's key.
-      anew = env.reset_env(jax.random.split(key)[1], task)
+      reset = env.reset_env(jax.random.split(key)[1], task)
       return (obs, state), (
-          (obs, state), rest, info['final_observation'], anew)
-    return jax.lax.scan(step, place, (keys, actions))[1]
+          (obs, state), rest, info['final_observation'], reset)
+    return jax.lax.scan(step, first, (keys, actions))[1]
 
-  return jax.jit(env.reset), jax.jit(live)
+  return jax.jit(env.reset), jax.jit(roll_out)
 
 
-def life(name, seed):
-  """(task, first place, keys, actions, steps) of random actions on a task."""
+def rollout(name, seed):
+  """(task, first, keys, actions, steps) of random actions on a task."""
   tasks = TASKS[name]
-  reset, live = programs(name)
-  task = cut(tasks.train, seed % types.num_tasks(tasks.train))
+  reset, roll_out = programs(name)
+  task = take(tasks.train, seed % types.num_tasks(tasks.train))
   reset_key, act_key, step_key = jax.random.split(jax.random.key(seed), 3)
   keys = jax.random.split(step_key, STEPS)
   actions = jax.random.randint(act_key, (STEPS,), 0, tasks.env.num_actions)
   first = reset(reset_key, task)
-  steps = jax.tree.map(np.asarray, live(task, first, keys, actions))
+  steps = jax.tree.map(np.asarray, roll_out(task, first, keys, actions))
   return task, first, keys, actions, steps
 
 
 @pytest.mark.parametrize('name', TASKS)
 @hypothesis.given(SEEDS)
 @examples(max_examples=4)
-def test_what_is_seen_is_in_its_space_and_what_is_paid_is_finite(name, seed):
+def test_observations_are_in_their_space_and_rewards_finite(name, seed):
   space = TASKS[name].env.observation_space(None)
-  _, first, _, _, ((after, _), (reward, *_), final, _) = life(name, seed)
+  _, first, _, _, ((after, _), (reward, *_), final, _) = rollout(name, seed)
   for obs in (np.asarray(first[0])[None], after, final):
     assert obs.dtype == space.dtype and obs.shape[1:] == space.shape
     assert (obs >= np.asarray(space.low)).all()
@@ -118,7 +117,7 @@ def test_what_is_seen_is_in_its_space_and_what_is_paid_is_finite(name, seed):
 @hypothesis.given(SEEDS)
 @examples(max_examples=4)
 def test_an_episode_ends_by_itself_or_exactly_at_its_limit(name, seed):
-  _, _, _, _, (_, (_, terminated, truncated), _, _) = life(name, seed)
+  _, _, _, _, (_, (_, terminated, truncated), _, _) = rollout(name, seed)
   time, ends = 0, 0
   for by_itself, by_limit in zip(terminated, truncated):
     time += 1
@@ -131,13 +130,13 @@ def test_an_episode_ends_by_itself_or_exactly_at_its_limit(name, seed):
 @pytest.mark.parametrize('name', TASKS)
 @hypothesis.given(SEEDS)
 @examples(max_examples=4)
-def test_a_reset_begins_a_life_on_the_same_task(name, seed):
-  task, _, _, _, (place, (_, *ended), _, anew) = life(name, seed)
+def test_an_episode_begins_with_a_reset_of_the_same_task(name, seed):
+  task, _, _, _, (after, (_, *ended), _, reset) = rollout(name, seed)
   ended = np.logical_or(*ended)
   assert ended.any()
-  assert_equal(cut(place, ended), cut(anew, ended))
+  assert_equal(take(after, ended), take(reset, ended))
   for field, value in getattr(task, 'drawn', {}).items():
-    drawn = getattr(place[1], field)
+    drawn = getattr(after[1], field)
     np.testing.assert_array_equal(
         drawn, np.broadcast_to(value, drawn.shape))
 
@@ -146,152 +145,71 @@ def test_a_reset_begins_a_life_on_the_same_task(name, seed):
 @hypothesis.given(SEEDS, st.integers(1, STEPS - 1))
 @examples(max_examples=4)
 def test_what_comes_next_follows_from_key_state_and_action(name, seed, time):
-  """A life taken up in its middle goes on as it did."""
-  task, _, keys, actions, steps = life(name, seed)
-  place = cut(steps[0], time - 1)
+  """A rollout that is taken up in its middle goes on as it did."""
+  task, _, keys, actions, steps = rollout(name, seed)
+  now = take(steps[0], time - 1)
   again = programs(name)[1](
-      task, jax.tree.map(jnp.asarray, place), jnp.roll(keys, -time),
+      task, jax.tree.map(jnp.asarray, now), jnp.roll(keys, -time),
       jnp.roll(actions, -time))
-  assert_equal(cut(again, slice(0, STEPS - time)),
-               cut(steps, slice(time, STEPS)))
+  assert_equal(take(again, slice(0, STEPS - time)),
+               take(steps, slice(time, STEPS)))
 
 
-def dice(stride):
+def dice(steps_per_call):
   """A learner [2 copies] of which every step shows its number and a die."""
+  shape = steps_per_call, 2
 
   def step(task, state, key):
-    obs = jnp.stack([
-        jnp.broadcast_to(state + jnp.arange(stride)[:, None], (stride, 2)),
-        task + jax.random.randint(key, (stride, 2), 0, 1000)], -1)
-    number = obs[..., 1]
-    return state + stride, types.Transition(
+    time = state + jnp.arange(steps_per_call)[:, None]
+    number = task + jax.random.randint(key, shape, 0, 1000)
+    obs = jnp.stack([jnp.broadcast_to(time, shape), number], -1)
+    return state + steps_per_call, types.Transition(
         obs, number % 5, number / 7, number % 3 == 0, number % 3 == 0, obs)
 
-  return types.Learner(lambda task, key: jnp.int32(0), step, stride)
+  return types.Learner(lambda task, key: jnp.int32(0), step, steps_per_call)
 
 
 @functools.cache
-def unroll(stride, num_steps):
+def unroll(steps_per_call, num_steps):
   return jax.jit(lambda seed: types.unroll(
-      dice(stride), seed, jax.random.key(seed), num_steps))
+      dice(steps_per_call), seed, jax.random.key(seed), num_steps)[0])
 
 
-# Less and more than is drawn at once, with and without what is dropped.
-@pytest.mark.parametrize('stride, num_steps', [
-    (1, 7), (1, types.BLOCK + 1), (3, 100), (types.BLOCK + 10, 1)])
+# More than is sampled at once, with and without what is dropped.
+@pytest.mark.parametrize('steps_per_call, num_steps', [
+    (1, types.BLOCK + 1), (3, 100), (types.BLOCK + 10, 1)])
 @hypothesis.given(SEEDS)
 @examples(max_examples=5)
-def test_a_history_begins_alike_whatever_its_length(stride, num_steps, seed):
-  short = unroll(stride, num_steps)(seed)
+def test_a_history_begins_alike_whatever_its_length(
+    steps_per_call, num_steps, seed):
+  short = unroll(steps_per_call, num_steps)(seed)
   assert short.done.shape == (2, num_steps)
-  assert_equal(short, cut(
-      unroll(stride, 170)(seed), slice(None), slice(0, num_steps)))
+  assert_equal(short, take(
+      unroll(steps_per_call, 170)(seed), slice(None), slice(0, num_steps)))
 
 
-def history_of(done):
-  """A history [S, T] that ends there, of which every step is another."""
-  number = np.arange(done.size).reshape(done.shape)
-  return types.History(*map(jnp.asarray, (
-      np.stack([number, -number], -1), number % 5, number / np.float32(7),
-      done)))
-
-
-DONE = st.tuples(SEEDS, st.floats(0.05, 0.6)).map(
-    lambda drawn: np.random.default_rng(drawn[0]).random((3, 20)) < drawn[1])
-
-
-def episodes(done):
-  """The steps of each finished episode of a stream [T]."""
-  ends = np.flatnonzero(done) + 1
-  return np.split(np.arange(len(done)), ends)[:len(ends)]
-
-
-def assert_kept(history, kept, wanted):
-  """Whether those steps [S] of a history were kept, in this order."""
-  rows = np.array(wanted, int).reshape(len(wanted), -1)
-  assert_equal(kept, jax.tree.map(
-      lambda x: x[np.arange(len(rows))[:, None], rows], history))
-
-
-def assert_refused(function, *args):
-  with pytest.raises(ValueError, match=r'history\.done: must have a finished'):
-    function(*args)
-
-
-@hypothesis.given(DONE, st.integers(1, 4))
-@examples(max_examples=6)
-def test_thinning_keeps_each_kth_episode_and_no_other(done, every):
-  history = history_of(done)
-  if every == 1:
-    assert_equal(histories.thin(history, 1), history)
-    return
-  kept = [np.concatenate([[], *episodes(row)[::every]]) for row in done]
-  length = min(map(len, kept))
-  if not length:
-    assert_refused(histories.thin, history, every)
-    return
-  assert_kept(history, histories.thin(history, every),
-              [steps[:length] for steps in kept])
-
-
-@hypothesis.given(DONE, st.integers(1, 6))
-@examples(max_examples=6)
-def test_the_tail_is_the_last_episodes_and_no_other(done, num_episodes):
-  history = history_of(done)
-  kept = [np.concatenate([[], *episodes(row)[-num_episodes:]]) for row in done]
-  length = min(map(len, kept))
-  if not length:
-    assert_refused(histories.tail, history, num_episodes)
-    return
-  assert_kept(history, histories.tail(history, num_episodes),
-              [steps[len(steps) - length:] for steps in kept])
-
-
-@hypothesis.given(DONE)
+@hypothesis.given(SEEDS)
 @examples(max_examples=5)
-def test_streams_keep_their_order(done):
-  flat = history_of(done)
-  many = jax.tree.map(lambda x: x.reshape(1, 3, *x.shape[1:]), flat)
-  assert_equal(histories.streams(many), flat)
-  assert_equal(
-      histories.streams(jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), many)),
-      flat)
-
-
-PIECES = jax.jit(lambda key, history: histories.sample_subsequences(
-    key, (in_context.inputs_of(history), history), 16, 9))
-
-
-@hypothesis.given(DONE, SEEDS)
-@examples(max_examples=15)
-def test_a_piece_is_contiguous_and_begins_with_its_true_predecessor(done, seed):
-  history = history_of(done)
-  inputs, pieces = jax.tree.map(
-      np.asarray, PIECES(jax.random.key(seed), history))
-  stream, start = np.divmod(pieces.obs[:, 0, 0], 20)
-  time = start[:, None] + np.arange(9)
-  assert time.max() < 20
-  assert_equal(pieces, jax.tree.map(
-      lambda x: np.asarray(x)[stream[:, None], time], history))
-  np.testing.assert_array_equal(inputs.obs, pieces.obs)
-  for name, null in (('action', -1), ('reward', 0), ('done', False)):
-    all_of = np.asarray(getattr(history, name))[stream[:, None], time - 1]
-    np.testing.assert_array_equal(
-        getattr(inputs, name), np.where(time == 0, null, all_of))
+def test_streams_keep_their_order(seed):
+  rng = np.random.default_rng(seed)
+  flat = types.History(
+      rng.normal(size=(3, 9, 2)), rng.integers(0, 5, (3, 9)),
+      rng.normal(size=(3, 9)), rng.random((3, 9)) < 0.5)
+  for shape in ((1, 3), (3, 1)):
+    many = jax.tree.map(lambda x, n=shape: x.reshape(*n, *x.shape[1:]), flat)
+    assert_equal(histories.streams(many), flat)
 
 
 LAYERS, WINDOW, LENGTH = 2, 5, 24
 MODELS = {
-    'transformer': transformer.Transformer(transformer.Config(
+    'transformer': transformer.Config(
         layers=LAYERS, width=8, heads=2, window=WINDOW, feed_forward=8),
-        TASKS['dark_room'].env),
-    'lstm': lstm.LSTM(lstm.Config(layers=LAYERS, width=8),
-                      TASKS['dark_room'].env),
+    'lstm': lstm.Config(layers=LAYERS, width=8),
 }
 
 
 def random_inputs(rng):
-  return model_lib.Inputs(
+  return sequence_model.Inputs(
       rng.integers(0, 5, (LENGTH, 2)).astype(np.int8),
       rng.integers(-1, 5, LENGTH).astype(np.int8),
       rng.normal(size=LENGTH).astype(np.float32), rng.random(LENGTH) < 0.5)
@@ -300,12 +218,13 @@ def random_inputs(rng):
 @functools.cache
 def logits_of(kind):
   """Inputs [L] -> logits [L, A] of a model with random weights."""
-  params = jax.jit(MODELS[kind].init)(
-      jax.random.key(0), random_inputs(np.random.default_rng(0)))
-  # The head begins at zero, which would hide everything.
+  model = MODELS[kind].make(TASKS['dark_room'].env)
+  rng = np.random.default_rng(0)
+  # A fresh head is zero, which would hide everything.
   params = jax.tree.map(
-      lambda x: x + 0.3 * jax.random.normal(jax.random.key(1), x.shape), params)
-  return jax.jit(functools.partial(MODELS[kind].apply, params))
+      lambda x: rng.normal(scale=0.5, size=x.shape).astype(np.float32),
+      jax.eval_shape(model.init, jax.random.key(0), random_inputs(rng)))
+  return jax.jit(functools.partial(model.apply, params))
 
 
 def two_inputs(seed, differ):
@@ -356,7 +275,7 @@ TEXTS = st.one_of(
 @examples(max_examples=200)
 def test_an_assignment_changes_its_field_alone_or_is_refused_by_name(
     data, preset, text):
-  path = data.draw(st.sampled_from([*paths(preset), 'tasks.sise', 'sedes']))
+  path = data.draw(st.sampled_from([*paths(preset), 'tasks.syze', 'sede']))
   try:
     new = config_lib.override(preset, [f'{path}={text}'])
   except ValueError as error:

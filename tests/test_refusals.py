@@ -22,26 +22,32 @@ import numpy as np
 import pytest
 
 import adjax
-from adjax import distill
 from adjax import histories
-from adjax import in_context
-from adjax import lstm
 from adjax import metrics
-from adjax import model as model_lib
-from adjax import rl2
-from adjax import transformer
 from adjax import types
 from adjax.envs import adapters
 from adjax.envs import bandit
 from adjax.envs import dark_room
 from adjax.envs import watermaze
-from adjax.learners import acting
+from adjax.envs import watermaze_view
 from adjax.learners import actor_critic
 from adjax.learners import dqn
+from adjax.learners import exploration
 from adjax.learners import networks
+from adjax.learners import policy_gradient
+from adjax.learners import q_lambda
 from adjax.learners import references
+from adjax.learners import replay
+from adjax.learners import stepping
 from adjax.learners import thompson
 from adjax.learners import ucb
+from adjax.methods import distill
+from adjax.methods import rl2
+from adjax.methods import training
+from adjax.models import in_context
+from adjax.models import lstm
+from adjax.models import sequence_model
+from adjax.models import transformer
 
 N, K, T, B, L, A = 2, 3, 8, 2, 6, 5
 KEY = jax.random.key(0)
@@ -49,14 +55,13 @@ TASKS = dark_room.tasks(dark_room.Config(
     size=5, num_train=11, num_validation=7, num_held_out=7))
 TASK = jax.tree.map(lambda x: x[0], TASKS.train)
 ENV = TASKS.env
-PLACE = acting.begin(ENV, TASK, KEY)
+ACTOR = stepping.reset(ENV, TASK, KEY)
 LEARNER = references.random(TASKS)
 POOL = watermaze.tasks(watermaze.Config(height=4, width=4))
 ADAPTER = adapters.Adapter(adapters.Config('Catch-bsuite', permute=True))
-MODEL = transformer.Transformer(
-    transformer.Config(layers=1, width=8, heads=2, window=4, feed_forward=8),
-    ENV)
-TRAINING = distill.Config(batch_size=B, length=L)
+MODEL = transformer.Config(
+    layers=1, width=8, heads=2, window=4, feed_forward=8).make(ENV)
+OFFLINE = distill.Config(batch_size=B, length=L)
 ONLINE = rl2.Config(trials=B, minibatches=1, episodes=1)
 
 
@@ -82,7 +87,7 @@ def history(*shape):
 
 
 def inputs(*shape):
-  return model_lib.Inputs(*history(*shape))
+  return sequence_model.Inputs(*history(*shape))
 
 
 def transition(*shape):
@@ -90,8 +95,18 @@ def transition(*shape):
                           bools(*shape), bools(*shape), ints(*shape, 2))
 
 
-PARAMS = MODEL.init(KEY, inputs(1), method='logits_and_values')
-STATE = distill.init(TRAINING, MODEL, history(N, T), KEY)
+def zeros_like(function, *args):
+  """What a function returns, with zeros in it, for it is not to be run."""
+  return jax.tree.map(
+      lambda x: KEY if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+      else jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, *args))
+
+
+STATE = zeros_like(lambda key: distill.init(OFFLINE, MODEL, TASKS, key), KEY)
+ONLINE_STATE = zeros_like(
+    lambda key: rl2.init(ONLINE, MODEL, TASKS, key), KEY)
+PARAMS = ONLINE_STATE.params
+BATCH = histories.Batch(history(B, L + 1), bools(B))
 STEPS = ('action', 'reward', 'done')
 
 
@@ -100,7 +115,7 @@ def within(name, *fields):
 
 
 class Call(NamedTuple):
-  """A call that is well.
+  """A call that is right.
 
   Attributes:
     function: what is called,
@@ -130,54 +145,54 @@ CALLS = {
     'metrics.bootstrap': Call(
         metrics.bootstrap, dict(x=np.ones((1, N, K)), resamples=2), [],
         {'x': np.ones((N, K))}),
-    'model.Embedding.__call__': Call(
-        lambda inputs: model_lib.Embedding(MODEL.config, ENV).init(
+    'models.sequence_model.Embedding.__call__': Call(
+        lambda inputs: sequence_model.Embedding(MODEL.config, ENV).init(
             KEY, inputs, True), dict(inputs=inputs(L)),
         within('inputs', *STEPS), {'inputs.obs': ints(L - 1, 2)}),
-    'model.SequenceModel.__call__': Call(
+    'models.sequence_model.SequenceModel.__call__': Call(
         lambda inputs: MODEL.apply(PARAMS, inputs), dict(inputs=inputs(L)),
         within('inputs', *STEPS)),
-    'model.SequenceModel.logits_and_values': Call(
+    'models.sequence_model.SequenceModel.logits_and_values': Call(
         lambda inputs: MODEL.apply(
             PARAMS, inputs, method='logits_and_values'),
         dict(inputs=inputs(L)), within('inputs', *STEPS)),
-    'model.SequenceModel.step': Call(
+    'models.sequence_model.SequenceModel.step': Call(
         lambda inputs, cache: MODEL.apply(
             PARAMS, inputs, cache, method='step'),
         dict(inputs=inputs(), cache=MODEL.empty_cache()),
-        [*within('inputs', *STEPS), *within('cache', 'time', 'turn')]),
-    'transformer.Block.heads': Call(
-        lambda x, turns: transformer.Block(MODEL.config).init(
-            KEY, x, turns, method='heads'),
-        dict(x=floats(L, 8), turns=floats(2, L, 2)), ['x', 'turns']),
-    'transformer.Block.mix': Call(
+        [*within('inputs', *STEPS), *within('cache', 'time', 'rotary')]),
+    'models.transformer.Block.heads': Call(
+        lambda x, rotary: transformer.Block(MODEL.config).init(
+            KEY, x, rotary, method='heads'),
+        dict(x=floats(L, 8), rotary=floats(2, L, 2)), ['x', 'rotary']),
+    'models.transformer.Block.mix': Call(
         lambda x, attended: transformer.Block(MODEL.config).init(
             KEY, x, attended, True, method='mix'),
         dict(x=floats(L, 8), attended=floats(2, L, 4)), ['x', 'attended']),
-    'transformer.turn': Call(
-        transformer.turn, dict(size=4, time=jnp.arange(L)), [],
+    'models.transformer.rotary_table': Call(
+        transformer.rotary_table, dict(size=4, time=jnp.arange(L)), [],
         {'time': jnp.zeros((L, 1))}),
-    'transformer.rotate': Call(
-        transformer.rotate, dict(x=floats(2, L, 4), turns=floats(2, L, 2)),
-        ['x', 'turns']),
-    'transformer.attend': Call(
+    'models.transformer.rotate': Call(
+        transformer.rotate, dict(x=floats(2, L, 4), rotary=floats(2, L, 2)),
+        ['x', 'rotary']),
+    'models.transformer.attend': Call(
         transformer.attend,
         dict(q=floats(2, L, 4), k=floats(2, L, 4), v=floats(2, L, 4), window=3,
              dropout=0.5, key=KEY), ['q', 'k', 'v', 'key'], {'key': None}),
-    'lstm.Layer.__call__': Call(
+    'models.lstm.Layer.__call__': Call(
         lambda x, carry: lstm.Layer(8).init(KEY, x, (carry, carry)),
         dict(x=floats(L, 8), carry=floats(8)), ['x'], {'x': floats(L, 4)}),
-    'in_context.inputs_of': Call(
+    'models.in_context.inputs_of': Call(
         in_context.inputs_of, dict(history=history(N, T)),
         within('history', *STEPS[1:]), {'history.obs': ints(N, T - 1, 2)}),
-    'in_context.inputs_of_piece': Call(
-        in_context.inputs_of_piece,
-        dict(rows=history(L + 1), first=jnp.bool_(True)),
-        [*within('rows', *STEPS), 'first']),
-    'in_context.choose': Call(
+    'models.in_context.inputs_and_actions': Call(
+        in_context.inputs_and_actions,
+        dict(batch=BATCH),
+        [*within('batch.rows', *STEPS), 'batch.is_first']),
+    'models.in_context.choose': Call(
         in_context.choose,
-        dict(logits=floats(A), temperature=1.0, noise=floats(A)),
-        ['logits', 'noise'], {'noise': floats(A - 1)}),
+        dict(logits=floats(A), temperature=1.0, gumbel=floats(A)),
+        ['logits', 'gumbel'], {'gumbel': floats(A - 1)}),
     'envs.bandit.optimal_return': Call(
         bandit.optimal_return, dict(task=bandit.EnvParams(floats(A))),
         ['task.means']),
@@ -185,12 +200,12 @@ CALLS = {
         bandit.optimal_policy,
         dict(task=bandit.EnvParams(floats(A)), state=None, key=KEY),
         ['task.means', 'key']),
-    'envs.dark_room.walk': Call(
-        dark_room.walk, dict(obs=ints(2), target=ints(2), key=KEY),
-        ['obs', 'target', 'key']),
+    'envs.dark_room.goal_policy': Call(
+        dark_room.goal_policy, dict(obs=ints(2), goal=ints(2), key=KEY),
+        ['obs', 'goal', 'key']),
     'envs.dark_room.optimal_policy': Call(
         dark_room.optimal_policy,
-        dict(task=TASK, state=PLACE.env_state, key=KEY),
+        dict(task=TASK, state=ACTOR.env_state, key=KEY),
         ['task.goals', 'state.position', 'state.found', 'key']),
     'envs.dark_room.optimal_return': Call(
         dark_room.optimal_return, dict(config=ENV.config, task=TASK),
@@ -199,74 +214,80 @@ CALLS = {
         watermaze.move,
         dict(position=floats(2), heading=0.0, moved=floats(3)),
         ['position', 'heading', 'moved']),
-    'envs.watermaze.draw': Call(
-        watermaze.draw, dict(config=POOL.env.config, obs=floats(6)), ['obs']),
+    'envs.watermaze_view.render': Call(
+        watermaze_view.render,
+        dict(obs=floats(6), height=4, width=4, field_of_view=90.0,
+             platform_radius=0.15), ['obs']),
     'envs.watermaze.Watermaze.view': Call(
         POOL.env.view, dict(obs=floats(6)), ['obs']),
-    'envs.watermaze.walk': Call(
-        watermaze.walk, dict(obs=floats(6), target=floats(6), key=KEY),
-        ['obs', 'target', 'key']),
+    'envs.watermaze.goal_policy': Call(
+        watermaze.goal_policy, dict(obs=floats(6), goal=floats(6), key=KEY),
+        ['obs', 'goal', 'key']),
     'envs.watermaze.optimal_policy': Call(
         watermaze.optimal_policy,
         dict(task=take(POOL.train, 0), key=KEY,
              state=POOL.env.reset(KEY, take(POOL.train, 0))[1]),
         ['task.platform', 'state.position', 'state.heading', 'key']),
-    'envs.adapters.Adapter.draw': Call(ADAPTER.draw, dict(key=KEY), ['key']),
+    'envs.adapters.Adapter.sample_task': Call(
+        ADAPTER.sample_task, dict(key=KEY), ['key']),
     'envs.adapters.Adapter.inner_action': Call(
         ADAPTER.inner_action,
         dict(action=jnp.int8(0), params=ADAPTER.default_params),
         ['action', 'params.permutation']),
-    'learners.acting.begin': Call(
-        acting.begin, dict(env=ENV, task=TASK, key=KEY),
+    'learners.stepping.reset': Call(
+        stepping.reset, dict(env=ENV, task=TASK, key=KEY),
         ['task.goals', 'task.max_steps_in_episode', 'key']),
-    'learners.acting.act': Call(
-        acting.act,
-        dict(env=ENV, task=TASK, place=PLACE, action=jnp.int8(0), key=KEY),
+    'learners.stepping.step': Call(
+        stepping.step,
+        dict(env=ENV, task=TASK, actor=ACTOR, action=jnp.int8(0), key=KEY),
         ['task.goals', 'task.max_steps_in_episode', 'action', 'key'],
-        {'place.obs': ints(3)}),
-    'learners.acting.begin_all': Call(
-        acting.begin_all, dict(env=ENV, task=TASK, key=KEY, copies=K),
+        {'actor.obs': ints(3)}),
+    'learners.stepping.reset_all': Call(
+        stepping.reset_all, dict(env=ENV, task=TASK, key=KEY, copies=K),
         ['task.goals', 'key']),
-    'learners.acting.act_all': Call(
-        acting.act_all,
+    'learners.stepping.step_all': Call(
+        stepping.step_all,
         dict(env=ENV, task=TASK, action=ints(K), key=KEY,
-             places=acting.begin_all(ENV, TASK, KEY, K)),
-        ['task.goals', 'action', 'key'], {'places.obs': ints(K - 1, 2)}),
-    'learners.acting.single': Call(
-        acting.single, dict(transition=transition()),
+             actors=stepping.reset_all(ENV, TASK, KEY, K)),
+        ['task.goals', 'action', 'key'], {'actors.obs': ints(K - 1, 2)}),
+    'learners.stepping.single': Call(
+        stepping.single, dict(transition=transition()),
         within('transition', *STEPS)),
-    'learners.acting.anneal': Call(
-        acting.anneal, dict(start=1.0, end=0.0, steps=9, time=jnp.int32(1)),
-        [], {'time': jnp.ones(3)}),
-    'learners.acting.uniform': Call(
-        acting.uniform, dict(key=KEY, calls=3), ['key']),
-    'learners.acting.epsilon_greedy': Call(
-        acting.epsilon_greedy,
+    'learners.exploration.anneal': Call(
+        exploration.anneal,
+        dict(start=1.0, end=0.0, steps=9, time=jnp.int32(1)), [],
+        {'time': jnp.ones(3)}),
+    'learners.exploration.uniform': Call(
+        exploration.uniform, dict(key=KEY, calls=3), ['key']),
+    'learners.exploration.epsilon_greedy': Call(
+        exploration.epsilon_greedy,
         dict(values=floats(A), epsilon=0.1, u=jnp.float32(0.5)),
         ['values', 'epsilon', 'u']),
-    'learners.acting.fold': Call(
-        acting.fold, dict(function=jnp.maximum, values=floats(A)), ['values']),
-    'learners.acting.pick': Call(
-        acting.pick, dict(allowed=bools(A), share=jnp.float32(0.5)),
+    'learners.exploration.reduce_values': Call(
+        exploration.reduce_values,
+        dict(function=jnp.maximum, values=floats(A)), ['values']),
+    'learners.exploration.choose_allowed': Call(
+        exploration.choose_allowed,
+        dict(allowed=bools(A), share=jnp.float32(0.5)),
         ['allowed', 'share']),
     'learners.actor_critic.Network.__call__': Call(
         lambda obs, rewards: actor_critic.Network(
             actor_critic.Config(), ENV).init(KEY, obs, rewards),
         dict(obs=ints(K, 2), rewards=ints(K)), ['rewards'],
         {'obs': ints(K, 3)}),
-    'learners.actor_critic.gae': Call(
-        actor_critic.gae,
+    'learners.policy_gradient.gae': Call(
+        policy_gradient.gae,
         dict(reward_t=floats(T), value_t=floats(T), next_value_t=floats(T),
-             terminated_t=bools(T), done_t=bools(T), discount=0.9, trace=0.9),
+             terminated_t=bools(T), done_t=bools(T), discount=0.9, lambda_=0.9),
         ['reward_t', 'value_t', 'next_value_t', 'terminated_t', 'done_t']),
     'learners.actor_critic.choose': Call(
         actor_critic.choose, dict(logits=floats(K, A), key=KEY),
         ['logits', 'key']),
-    'learners.actor_critic.log_prob': Call(
-        actor_critic.log_prob, dict(log_probs=floats(K, A), action=ints(K)),
+    'learners.policy_gradient.log_prob': Call(
+        policy_gradient.log_prob, dict(log_probs=floats(K, A), action=ints(K)),
         ['log_probs'], {'action': floats(K)}),
-    'learners.actor_critic.surrogate': Call(
-        actor_critic.surrogate,
+    'learners.policy_gradient.surrogate': Call(
+        policy_gradient.surrogate,
         dict(logits=floats(B, A), action=ints(B), old_log_prob=floats(B),
              advantage=floats(B), clip_ratio=0.2),
         ['logits', 'old_log_prob', 'advantage'], {'action': floats(B)}),
@@ -277,29 +298,29 @@ CALLS = {
                  transition(B), ints(B), ints(B), floats(B)),
              advantage=floats(B), target=floats(B)),
         ['logits', 'value', 'advantage', 'target', 'step.log_prob',
-         'step.seen.action']),
+         'step.transition.action']),
     'learners.dqn.Network.__call__': Call(
         lambda obs, rewards: dqn.Network(dqn.DQN, ENV).init(
             KEY, obs, rewards),
         dict(obs=ints(K, 2), rewards=ints(K)), ['rewards'],
         {'obs': ints(K, 3)}),
-    'learners.dqn.write': Call(
-        dqn.write,
-        dict(replay=floats(8, K), steps=floats(4, K), time=jnp.int32(0)),
+    'learners.replay.write': Call(
+        replay.write,
+        dict(ring=floats(8, K), steps=floats(4, K), time=jnp.int32(0)),
         ['steps', 'time'], {'steps': floats(4, K - 1)}),
-    'learners.dqn.sample': Call(
-        dqn.sample,
-        dict(key=KEY, replay=floats(8, K), time=jnp.int32(8), batch_size=B,
-             length=4), ['key', 'time'], {'replay': floats(8)}),
-    'learners.dqn.q_lambda': Call(
-        dqn.q_lambda,
+    'learners.replay.sample': Call(
+        replay.sample,
+        dict(key=KEY, ring=floats(8, K), time=jnp.int32(8), batch_size=B,
+             length=4), ['key', 'time'], {'ring': floats(8)}),
+    'learners.q_lambda.targets': Call(
+        q_lambda.targets,
         dict(r_t=floats(T), discount_t=floats(T), trace_t=floats(T),
              q_t=floats(T, A)), ['r_t', 'discount_t', 'trace_t', 'q_t']),
-    'learners.dqn.traces': Call(
-        dqn.traces,
-        dict(trace=0.5, cut=True, seen=transition(T), q_t=floats(T, A)),
-        ['seen.done', 'q_t'],
-        {'seen.action': floats(T)}),
+    'learners.q_lambda.traces': Call(
+        q_lambda.traces,
+        dict(lambda_=0.5, cut=True, transition=transition(T),
+             q_t=floats(T, A)),
+        ['transition.done', 'q_t'], {'transition.action': floats(T)}),
     'learners.networks.Observe.__call__': Call(
         lambda obs: networks.Observe(ENV).init(KEY, obs),
         dict(obs=ints(B, L, 2)), [], {'obs': ints(B, L, 3)}),
@@ -329,105 +350,81 @@ CALLS = {
         {'tasks.max_steps_in_episode': 20, 'tasks.goals': ints(3, 1, 2)}),
     'types.TaskDistribution.sample': Call(
         TASKS.sample, dict(key=KEY), ['key']),
-    **{f'types.{function.__name__}': Call(
-        function, dict(learner=LEARNER, task=TASK, key=KEY, num_steps=T),
-        ['key', 'task.goals'])
-       for function in (types.unroll, types.unroll_checked)},
+    'types.unroll': Call(
+        types.unroll, dict(learner=LEARNER, task=TASK, key=KEY, num_steps=T),
+        ['key', 'task.goals']),
     'histories.generate': Call(
         histories.generate,
         dict(learner=LEARNER, tasks=TASKS.train, key=KEY, num_histories=2,
              num_steps=T), ['key'], {'tasks.goals': ints(3, 1, 2)}),
-    **{f'histories.{function.__name__}': Call(
-        function,
+    'histories.run': Call(
+        histories.run,
         dict(learner=LEARNER, num_steps=T, **dict(zip(
             ('tasks', 'keys'), histories.repeat(TASKS.train, KEY, 2)))),
-        ['keys'], {'tasks.goals': ints(11, 3, 1, 2)})
-       for function in (histories.run, histories.run_checked)},
+        ['keys'], {'tasks.goals': ints(11, 3, 1, 2)}),
     'histories.repeat': Call(
         histories.repeat, dict(tasks=TASKS.train, key=KEY, repeats=2),
         ['key'], {'tasks.max_steps_in_episode': 20}),
     'histories.streams': Call(
         histories.streams, dict(history=history(N, K, T)),
-        within('history', *STEPS), {'history.obs': ints(N, K, T - 1, 2)}),
+        [], {'history.done': bools(N), 'history.obs': ints(N, K + 1, T, 2)}),
     **{f'histories.{function.__name__}': Call(
-        function, dict(history=history(N, T)._replace(done=~bools(N, T)),
-                       **rest), within('history', *STEPS))
-       for function, rest in (
-           (histories.thin, dict(every=1)),
-           (histories.tail, dict(num_episodes=1)),
-           (histories.distilled, dict(every=1, num_episodes=0)),
-           (histories.distilled_within,
-            dict(every=2, num_episodes=1, bound=T)))},
-    'histories.sound_only': Call(
-        histories.sound_only, dict(history=history(N, T), sound=bools(N)),
-        [*within('history', *STEPS), 'sound']),
+        function,
+        dict(history=history(N, T), finite=~bools(N), stride=2, last=1,
+             bound=T), [*within('history', *STEPS), 'finite'],
+        {'finite': ~bools(N + 1)})
+       for function in (histories.select_episodes, histories.select)},
     'histories.sample_subsequences': Call(
         histories.sample_subsequences,
-        dict(key=KEY, sequences=floats(N, T), batch_size=B, length=L), ['key'],
-        {'sequences': floats(N)}),
-    'histories.sample_places': Call(
-        histories.sample_places,
-        dict(key=KEY, num=N, steps=jnp.int32(T), batch_size=B, length=L),
-        ['key', 'steps']),
-    'histories.cut': Call(
-        histories.cut,
-        dict(sequences=floats(N, T), streams=ints(B), starts=ints(B), length=L),
-        ['streams', 'starts'], {'sequences': floats(N)}),
-    'distill.init': Call(
+        dict(key=KEY, num_streams=jnp.int32(N), steps=jnp.int32(T),
+             batch_size=B, length=L), ['key', 'num_streams', 'steps']),
+    'histories.gather': Call(
+        histories.gather,
+        dict(history=history(N, T), streams=ints(B), starts=ints(B), length=L),
+        [*within('history', *STEPS), 'streams', 'starts'],
+        {'starts': ints(B + 1)}),
+    'methods.training.apply_gradient': Call(
+        training.apply_gradient,
+        dict(optimizer=distill.optimizer(OFFLINE), state=STATE,
+             value=jnp.float32(0), gradient=STATE.params), ['value'],
+        {'gradient': jnp.ones(3)}),
+    'methods.distill.init': Call(
         distill.init,
-        dict(config=TRAINING, model=MODEL, history=history(N, T), key=KEY),
-        [*within('history', *STEPS), 'key']),
-    'distill.loss': Call(
+        dict(config=OFFLINE, model=MODEL, tasks=TASKS, key=KEY), ['key']),
+    'methods.distill.loss': Call(
         distill.loss,
         dict(params=PARAMS, model=MODEL, inputs=inputs(B, L),
              actions=ints(B, L), key=KEY),
         [*within('inputs', *STEPS), 'actions', 'key']),
-    'distill.update': Call(
+    'methods.distill.subsequences': Call(
+        distill.subsequences,
+        dict(config=OFFLINE, key=KEY, num_streams=jnp.int32(N),
+             steps=jnp.int32(T)), ['key', 'num_streams', 'steps']),
+    'methods.distill.update': Call(
         distill.update,
-        dict(config=TRAINING, model=MODEL, state=STATE,
-             sequences=(inputs(N, T), ints(N, T))), ['state.key'],
-        {'sequences': (inputs(N, T), ints(N))}),
-    'distill.update_on': Call(
-        distill.update_on,
-        dict(config=TRAINING, model=MODEL, state=STATE,
-             pieces=(inputs(B, L), ints(B, L))), ['state.key'],
-        {'pieces': (inputs(B, L), ints(B))}),
-    'distill.places': Call(
-        distill.places,
-        dict(config=TRAINING, key=KEY, num=N, steps=jnp.int32(T)),
-        ['key', 'steps']),
-    'distill.descend': Call(
-        distill.descend,
-        dict(with_optimizer=distill.optimizer(TRAINING), state=STATE,
-             value=jnp.float32(0), gradient=STATE.params), ['value'],
-        {'gradient': jnp.ones(3)}),
-    'distill.evaluate': Call(
-        distill.evaluate,
-        dict(env=ENV, model=MODEL, params=PARAMS, tasks=TASKS.held_out,
-             key=KEY, num_runs=2, num_steps=T), ['key'],
-        {'tasks.goals': ints(3, 1, 2)}),
-    'rl2.init': Call(
+        dict(config=OFFLINE, model=MODEL, state=STATE, batch=BATCH),
+        ['state.key', *within('batch.rows', *STEPS), 'batch.is_first']),
+    'methods.rl2.init': Call(
         rl2.init, dict(config=ONLINE, model=MODEL, tasks=TASKS, key=KEY),
         ['key']),
-    'rl2.live': Call(
-        rl2.live,
+    'methods.rl2.collect_trials': Call(
+        rl2.collect_trials,
         dict(config=ONLINE, model=MODEL, params=PARAMS, tasks=TASKS, key=KEY),
         ['key']),
-    'rl2.assess': Call(
+    'methods.rl2.assess': Call(
         rl2.assess,
         dict(config=ONLINE, model=MODEL, params=PARAMS, history=history(N, T)),
         within('history', *STEPS)),
-    'rl2.loss': Call(
+    'methods.rl2.loss': Call(
         rl2.loss,
         dict(params=PARAMS, model=MODEL, config=ONLINE, entropy=0.1, key=KEY,
              batch=rl2.Batch(inputs(B, L), ints(B, L), floats(B, L),
                              floats(B, L), floats(B, L))),
         [*within('batch', 'action', 'log_prob', 'advantage', 'target'),
          *within('batch.inputs', *STEPS), 'entropy', 'key']),
-    'rl2.update': Call(
+    'methods.rl2.update': Call(
         rl2.update,
-        dict(config=ONLINE, model=MODEL, tasks=TASKS,
-             state=rl2.init(ONLINE, MODEL, TASKS, KEY)),
+        dict(config=ONLINE, model=MODEL, tasks=TASKS, state=ONLINE_STATE),
         ['state.key']),
 }
 
@@ -435,30 +432,30 @@ CALLS = {
 EXEMPT = {
     'arrays.': 'these are the refusals',
     'config.': 'values of fields, not arrays; refused in test_config',
-    'checkpoint.': 'any tree; compared with what is wanted as it is restored',
-    'seal.': 'any tree; compared with what was sealed',
-    'manifest.': 'JSON; refused in the words of the file',
-    'shards.': 'what store made of a History',
-    'store.': 'a folder; refused in the words of its manifest',
-    'sharding.': 'any tree is laid out',
-    'distill.together': 'its tasks are counted by types.num_tasks',
-    'in_context.in_context': 'weights; flax refuses those of another model',
-    'distill.make_': 'what is evaluated enters distill.evaluate',
-    'rl2.make_': 'what is evaluated enters distill.evaluate',
-    'distill.curves': 'weights; flax refuses those of another model',
-    'model.SequenceModel.features': 'entered by the calls of SequenceModel',
-    'model.SequenceModel.next_features': 'entered by SequenceModel.step',
-    'transformer.Transformer.': 'entered by the calls of SequenceModel',
-    'lstm.LSTM.': 'entered by the calls of SequenceModel',
+    'devices.': 'any tree is laid out',
+    **dict.fromkeys(
+        [f'methods.training.{name}' for name in (
+            'epoch', 'updates', 'all_subsequences', 'evaluate',
+            'learning_curves')],
+        'the states of a method enter its update, tasks histories.repeat, and '
+        'what is trained on histories.gather'),
+    'methods.training.merge_task_sets': 'counted by types.num_tasks',
+    'models.in_context.in_context': 'weights; flax refuses another model\'s',
+    'models.sequence_model.SequenceModel.features': 'entered by its calls',
+    'models.sequence_model.SequenceModel.next_features': 'entered by its step',
+    'models.transformer.Transformer.': 'entered by those of SequenceModel',
+    'models.lstm.LSTM.': 'entered by those of SequenceModel',
     'envs.watermaze.optimal_return': 'reads nothing of its task',
     'envs.watermaze.Frames.view': 'hands back what it is given',
 }
-# gymnax calls these; what enters an environment is checked by learners.acting.
+# What stands above the library: values of fields, files and folders.
+ABOVE = ('adjax.cli', 'adjax.experiment', 'adjax.presets', 'adjax.storage')
+# gymnax calls these; what enters an environment is checked by
+# learners.stepping.
 GYMNAX = ('action_space', 'observation_space', 'view_space', 'reset_env',
           'step_env', 'observe')
 # These look at the values of their arrays, so that they take no tracers.
-ON_HOST = ('metrics.iqm', 'metrics.bootstrap', 'histories.thin',
-           'histories.tail', 'histories.distilled')
+ON_HOST = ('metrics.iqm', 'metrics.bootstrap')
 
 
 def spoil(given, path, change):
@@ -515,6 +512,8 @@ def test_right_arrays_are_not(name):
 def public_functions():
   """(name without adjax, function) of all of them, methods too."""
   for info in pkgutil.walk_packages(adjax.__path__, 'adjax.'):
+    if info.name.startswith(ABOVE):
+      continue
     module = importlib.import_module(info.name)
     for name, value in vars(module).items():
       own = getattr(value, '__module__', None) == info.name
@@ -536,8 +535,8 @@ def is_plain(kind):
   if typing.get_args(kind):
     return all(map(is_plain, typing.get_args(kind)))
   return kind in (int, float, bool, str, type(None), types.Learner,
-                  types.TaskDistribution, nn.Module, Mesh,
-                  np.random.Generator) or (
+                  types.TaskDistribution, sequence_model.SequenceModel,
+                  nn.Module, Mesh, np.random.Generator, training.Data) or (
       dataclasses.is_dataclass(kind) and kind.__name__ == 'Config')
 
 

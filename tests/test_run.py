@@ -1,105 +1,55 @@
-"""The main job: what it writes, how it is taken up again, what it refuses."""
+"""One run: what it writes, how it is resumed, what it refuses."""
 
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from adjax import checkpoint
-from adjax import config as config_lib
-from adjax import lstm
-from adjax import model as model_lib
+import adjax
+from adjax import devices
+from adjax import presets
+from adjax.experiment import clock as clock_lib
+from adjax.experiment import report
+from adjax.experiment import run as run_lib
+from adjax.experiment import setup as setup_lib
+from adjax.experiment import specification
 from adjax.learners import actor_critic
 from adjax.learners import dqn
 from adjax.learners import references
-from experiments import configs
-from experiments import pipeline
-from experiments import presets
-from experiments import progress
-from experiments import report
-from experiments import run as run_lib
-from experiments import training as training_lib
+from adjax.methods import distill
+from adjax.methods import training
+from adjax.models import lstm
+from adjax.models import sequence_model
+from adjax.storage import checkpoint
+from tests import guard
+from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
-TINY = [
-    'data.histories=2', 'data.episodes=4', 'model.layers=1', 'model.width=16',
-    'model.window=40', 'model.feed_forward=32', 'distill.epochs=3',
-    'distill.updates_per_epoch=4', 'distill.batch_size=4', 'distill.length=60',
-    'evaluate.episodes=5', 'evaluate.runs=1', 'evaluate.train_tasks=3',
-    'evaluate.held_out_runs=2', 'evaluate.reference_runs=3', 'seeds=2',
-    'tasks.num_validation=7',
-]
-
-
-def tiny(*more):
-  """The quick preset made tiny; more assignments come in place of these."""
-  merged = dict(text.split('=') for text in [*TINY, *more])
-  return config_lib.override(
-      presets.get('quick'), [f'{name}={text}' for name, text in merged.items()])
-
-
-class Quiet(progress.Progress):
-  """Keeps what it is told, and stops the run after an epoch if asked to."""
-
-  def __init__(self, stop_after=None):
-    super().__init__(3)
-    self.said, self._stop_after = [], stop_after
-
-  def say(self, text):
-    self.said.append(text)
-
-  def epoch(self, line, seconds_left):
-    if line['epoch'] == self._stop_after:
-      raise KeyboardInterrupt
 
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('finished')
-  pipeline.run(tiny(), str(workdir), Quiet())
+  tiny.run(tiny.quick(), workdir)
   return workdir
 
 
 @pytest.fixture
 def stopped(tmp_path, finished):
   """A run stopped after two epochs of three."""
-  with pytest.raises(KeyboardInterrupt):
-    pipeline.run(tiny(), str(tmp_path), Quiet(stop_after=2))
+  assert tiny.run(tiny.quick(), tmp_path, stop_after=2)[1] is None
   return tmp_path
-
-
-def read(workdir):
-  lines = [json.loads(line) for line in
-           (workdir / 'metrics.jsonl').read_text().splitlines()]
-  return lines, json.loads((workdir / 'result.json').read_text())
-
-
-def timeless(workdir):
-  """All that a run has written but for its clocks."""
-  lines, result = read(workdir)
-  for line in lines:
-    del line['seconds'], line['transitions_per_s']
-  del result['seconds'], result['throughput']
-  return lines, result
 
 
 def weights(workdir):
   """The bytes of the newest checkpoint's arrays."""
-  experiment = tiny()
-  tasks = configs.make_tasks(experiment.tasks)
-  source = configs.make_source(experiment.source, tasks)
-  model = configs.make_model(experiment.model, tasks)
-  training = training_lib.make(
-      experiment, tasks, source, model, jax.random.key(0))
-  like = pipeline.init_states(experiment, training, jax.random.key(0))
+  setup = setup_lib.make(tiny.quick(), 'data:1')
+  like = run_lib.init_states(setup, clock_lib.Clock())
   step, state = checkpoint.Checkpoints(str(workdir / 'checkpoints')).restore(
       like, lambda text: None)
   state = state._replace(key=jax.random.key_data(state.key))
@@ -107,25 +57,25 @@ def weights(workdir):
 
 
 def test_a_run_writes_what_it_promises(finished):
-  lines, result = read(finished)
+  lines, result = tiny.read(finished)
   assert [line['epoch'] for line in lines] == [1, 2, 3]
   assert set(result) >= {
       'experiment', 'seeds', 'parameters', 'updates', 'transitions_trained',
-      'heldout', 'validation', 'train', 'source', 'oracle', 'random',
-      'seconds', 'throughput', 'device', 'versions'}
-  heldout = result['heldout']
-  assert np.shape(heldout['optimum']) == (8,)
-  assert np.shape(heldout['return_mean']) == np.shape(
-      heldout['return_iqm']) == (5,)
-  assert np.shape(heldout['ci95']) == (2, 5)
-  assert np.shape(heldout['per_task']) == (8, 5)
+      'held_out', 'validation', 'train', 'source', 'oracle', 'random',
+      'random_walk_with_memory', 'seconds', 'throughput', 'device', 'versions'}
+  held_out = result['held_out']
+  assert np.shape(held_out['optimum']) == (8,)
+  assert np.shape(held_out['return_mean']) == np.shape(
+      held_out['return_iqm']) == (5,)
+  assert np.shape(held_out['ci95']) == (2, 5)
+  assert np.shape(held_out['per_task']) == (8, 5)
   np.testing.assert_allclose(
-      np.mean(heldout['per_task'], 0), heldout['return_mean'])
-  low, high = heldout['ci95']
-  assert (np.array(low) <= heldout['return_mean']).all()
-  assert (np.array(high) >= heldout['return_mean']).all()
+      np.mean(held_out['per_task'], 0), held_out['return_mean'])
+  low, high = held_out['ci95']
+  assert (np.array(low) <= held_out['return_mean']).all()
+  assert (np.array(high) >= held_out['return_mean']).all()
   assert min(result['throughput'].values()) > 0
-  assert result['oracle'] == pytest.approx(np.mean(heldout['optimum']))
+  assert result['oracle'] == pytest.approx(np.mean(held_out['optimum']))
   assert result['random'] < 1 and result['updates'] == 12
   assert result['transitions_trained'] == 2 * 12 * 4 * 60
   assert set(result['seconds']) == {
@@ -133,8 +83,10 @@ def test_a_run_writes_what_it_promises(finished):
   for name in ('validation', 'train'):
     assert result[name]['return_mean'] == lines[-1][name]['return_mean']
   saved = json.loads((finished / 'config.json').read_text())
-  assert saved['config']['distill']['batch_size'] == 4
+  assert saved['config']['method']['batch_size'] == 4
+  assert saved['config']['method']['kind'] == 'adjax.methods.distill:Config'
   assert saved['versions']['jax'] == jax.__version__
+  assert {x['format'] for x in (saved, result, *lines)} == {1}
 
 
 def test_the_pictures_are_drawn(finished):
@@ -145,20 +97,18 @@ def test_the_pictures_are_drawn(finished):
 
 def test_a_finished_run_says_so_and_does_nothing(finished):
   before = {path: path.stat().st_mtime_ns for path in finished.rglob('*')}
-  quiet = Quiet()
-  result = pipeline.run(tiny(), str(finished), quiet)
-  assert 'nothing to do' in quiet.said[0]
-  assert result == read(finished)[1]
+  said, result = tiny.run(tiny.quick(), finished)
+  assert 'nothing to do' in said[0]
+  assert result == tiny.read(finished)[1]
   assert before == {
       path: path.stat().st_mtime_ns for path in finished.rglob('*')}
 
 
 def test_a_stopped_run_ends_as_if_it_had_not_stopped(finished, stopped):
   assert not (stopped / 'result.json').exists()
-  quiet = Quiet()
-  pipeline.run(tiny(), str(stopped), quiet)
-  assert any('after epoch 2 of 3' in text for text in quiet.said)
-  assert timeless(stopped) == timeless(finished)
+  said, _ = tiny.run(tiny.quick(), stopped)
+  assert any('after epoch 2 of 3' in text for text in said)
+  assert tiny.timeless(stopped) == tiny.timeless(finished)
   assert weights(stopped) == weights(finished)
 
 
@@ -168,38 +118,37 @@ def test_a_damaged_checkpoint_costs_one_epoch(finished, stopped):
   for path in newest.rglob('*'):
     if path.is_file():
       path.write_bytes(b'')
-  quiet = Quiet()
-  pipeline.run(tiny(), str(stopped), quiet)
-  assert any('checkpoint 2 does not load' in text for text in quiet.said)
-  assert any('after epoch 1 of 3' in text for text in quiet.said)
-  assert timeless(stopped) == timeless(finished)
+  said, _ = tiny.run(tiny.quick(), stopped)
+  assert any('checkpoint 2 does not load' in text for text in said)
+  assert any('after epoch 1 of 3' in text for text in said)
+  assert tiny.timeless(stopped) == tiny.timeless(finished)
 
 
 def test_another_config_is_refused_and_nothing_lost(finished):
   before = sorted(p.read_bytes() for p in finished.rglob('*') if p.is_file())
   with pytest.raises(
-      ValueError, match=r'another config.*distill\.batch_size: 4 -> 8; seed'):
-    pipeline.run(tiny('distill.batch_size=8', 'seed=1'), str(finished), Quiet())
+      ValueError, match=r'another config.*method\.batch_size: 4 -> 8; seed'):
+    tiny.run(tiny.quick('method.batch_size=8', 'seed=1'), finished)
   assert before == sorted(
       p.read_bytes() for p in finished.rglob('*') if p.is_file())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
   """With a warm-up whose first step is nothing, and so steep a second."""
-  steep = tiny('distill.learning_rate=1e30', 'distill.clip=1e30',
-               'distill.warmup=4', 'distill.updates_per_epoch=6')
+  steep = tiny.quick('method.learning_rate=1e30', 'method.max_grad_norm=1e30',
+                     'method.warmup=4', 'method.updates_per_epoch=6')
   with pytest.raises(FloatingPointError, match=r'10 updates .* by epoch 2'):
-    pipeline.run(steep, str(tmp_path), Quiet())
+    tiny.run(steep, tmp_path)
   assert not (tmp_path / 'result.json').exists()
   path = tmp_path / 'metrics.jsonl'
   lines = [json.loads(line) for line in path.read_text().splitlines()]
   assert [line['skipped'] for line in lines] == [[5, 5], [6, 6]]
-  assert lines[1]['skipped_in_all'] == [11, 11]
+  assert lines[1]['skipped_total'] == [11, 11]
   assert lines[1]['ended_early'] == [0, 1]
   assert checkpoint.Checkpoints(str(tmp_path / 'checkpoints')).steps == [1, 2]
-  # Taken up again it says the same, and does no more.
+  # Resumed it says the same, and does no more.
   with pytest.raises(FloatingPointError, match=r'10 updates .* by epoch 2'):
-    pipeline.run(steep, str(tmp_path), Quiet())
+    tiny.run(steep, tmp_path)
   assert len(path.read_text().splitlines()) == 2
 
 
@@ -211,44 +160,37 @@ def test_a_run_stopped_inside_a_save_loses_nothing(
     save(self, step, state)
     if step == 3:
       raise KeyboardInterrupt
-  monkeypatch.setattr(checkpoint.Checkpoints, 'save', stop)
-  with pytest.raises(KeyboardInterrupt):
-    pipeline.run(tiny(), str(tmp_path), Quiet())
-  monkeypatch.undo()
-  pipeline.run(tiny(), str(tmp_path), Quiet())
-  assert timeless(tmp_path) == timeless(finished)
+  with monkeypatch.context() as patch:
+    patch.setattr(checkpoint.Checkpoints, 'save', stop)
+    tiny.run(tiny.quick(), tmp_path, stop_after=4)
+  tiny.run(tiny.quick(), tmp_path)
+  assert tiny.timeless(tmp_path) == tiny.timeless(finished)
 
 
-def made(experiment):
+def selected(experiment):
   """The histories that a run would distil."""
-  tasks = configs.make_tasks(experiment.tasks)
-  source = configs.make_source(experiment.source, tasks)
-  model = configs.make_model(experiment.model, tasks)
-  training = training_lib.make(
-      experiment, tasks, source, model, jax.random.key(0))
-  training.compile(
-      pipeline.make_evaluation(experiment, tasks, jax.random.key(1)),
-      pipeline.init_states(experiment, training, jax.random.key(2)),
-      pipeline.Clock())
-  training.begin(pipeline.Clock(), Quiet())
-  return training.history
+  setup = setup_lib.make(experiment, 'data:1')
+  clock = clock_lib.Clock()
+  data = run_lib.make_data(setup, clock, tiny.Recorder())
+  data.compile(jax.eval_shape(
+      jax.vmap(setup.trainer.init), jax.random.split(setup.keys.train, 2)))
+  data.begin()
+  return data.selected.history, int(data.selected.steps)
 
 
-def test_histories_are_of_training_tasks_and_results_of_held_out_ones(
-    monkeypatch):
-  """Seen from the cells where reward was paid, in what the pipeline makes."""
-  experiment = tiny('data.histories=8')
-  tasks = configs.make_tasks(experiment.tasks)
-  history = made(experiment)
+def test_histories_are_of_training_tasks_and_results_of_held_out_ones():
+  """Seen from the cells where reward was paid, in what a run generates."""
+  experiment = tiny.quick('data.histories=8')
+  history, _ = selected(experiment)
+  setup = setup_lib.make(experiment, 'data:1')
   # An oracle in place of the model: it goes where its task pays.
-  monkeypatch.setattr(
-      pipeline.distill.in_context_lib, 'in_context',
-      lambda env, model, params, temperature: references.oracle(tasks))
-  states = pipeline.distill.TrainState(np.zeros((2, 1)), (), 0, 0, 0)
-  live = pipeline.held_out(
-      experiment, tasks, None, states, jax.random.key(0), pipeline.Clock())
-  _, lives = live(states.params)['held_out']
-  for found, expected in ((history, tasks.train), (lives, tasks.held_out)):
+  setup = setup._replace(trainer=setup.trainer._replace(
+      learner=lambda params, temperature: references.oracle(setup.tasks)))
+  states = training.TrainState(np.zeros((2, 1)), (), 0, 0, 0)
+  evaluated = run_lib.compile_held_out(
+      setup, clock_lib.Clock(), states)(states.params)['held_out'][1]
+  for found, expected in ((history, setup.tasks.train),
+                          (evaluated, setup.tasks.held_out)):
     paid = np.asarray(found.reward)[..., :-1] > 0
     paid &= ~np.asarray(found.done)[..., :-1]
     cells = np.asarray(found.obs)[..., 1:, :][paid]
@@ -257,43 +199,35 @@ def test_histories_are_of_training_tasks_and_results_of_held_out_ones(
     assert paid_at <= goals and len(paid_at) > 0.8 * len(goals)
 
 
-def small(name, *assignments):
-  """A preset made tiny: a minute of nobody's time."""
-  return config_lib.override(presets.get(name), [
-      'tasks.num_train=6', 'tasks.num_validation=3', 'tasks.num_held_out=3',
-      'evaluate.runs=1', 'evaluate.train_tasks=2', 'evaluate.held_out_runs=2',
-      'evaluate.reference_runs=4', *assignments])
+RL2 = ('tasks.size=5', 'model.layers=1', 'model.width=16', 'model.window=40',
+       'method.epochs=2', 'method.updates_per_epoch=2', 'method.trials=4',
+       'method.minibatches=2', 'method.episodes=2', 'evaluate.episodes=3')
 
 
-def test_rl2_runs_and_is_taken_up_like_distillation(tmp_path):
-  experiment = small(
-      'dark_room_rl2', 'tasks.size=5', 'model.layers=1', 'model.width=16',
-      'model.window=40', 'rl2.epochs=2', 'rl2.updates_per_epoch=2',
-      'rl2.trials=4', 'rl2.minibatches=2', 'rl2.episodes=2',
-      'evaluate.episodes=3')
-  experiment = dataclasses.replace(experiment, source=None)
-  pipeline.run(experiment, str(tmp_path / 'whole'), Quiet())
-  with pytest.raises(KeyboardInterrupt):
-    pipeline.run(experiment, str(tmp_path / 'cut'), Quiet(stop_after=1))
-  pipeline.run(experiment, str(tmp_path / 'cut'), Quiet())
-  assert timeless(tmp_path / 'cut') == timeless(tmp_path / 'whole')
-  lines, result = read(tmp_path / 'whole')
-  assert lines[-1]['trial_return'] >= 0
-  assert result['updates'] == 4 and 'source' not in result
-  assert result['transitions_trained'] == 4 * 4 * 2 * 20
+def test_rl2_runs_and_is_resumed_like_distillation(tmp_path):
+  experiment = tiny.preset('dark_room_rl2', 'source=none', *RL2)
+  tiny.run(experiment, tmp_path / 'whole')
+  tiny.run(experiment, tmp_path / 'cut', stop_after=1)
+  said, _ = tiny.run(experiment, tmp_path / 'cut')
+  assert any('after epoch 1 of 2' in text for text in said)
+  whole, cut = (tiny.timeless(tmp_path / x) for x in ('whole', 'cut'))
+  assert cut == whole
+  lines, result = whole
+  assert result['transitions_trained'] == 2 * 2 * 4 * 2 * 20
+  assert 'source' not in result and 'trial_return' in lines[0]
 
 
-def test_shifted_tasks_are_reported_beside_the_held_out_ones(tmp_path):
+def test_shifted_tasks_are_evaluated_and_normalised(tmp_path):
   """And an LSTM stands where a transformer stood."""
   experiment = dataclasses.replace(
-      small('bandit', 'data.histories=2', 'distill.epochs=1',
-            'distill.updates_per_epoch=2', 'distill.batch_size=4',
-            'evaluate.episodes=30'),
+      tiny.preset('bandit', 'data.histories=2', 'method.epochs=1',
+                  'method.updates_per_epoch=2', 'method.batch_size=4',
+                  'evaluate.episodes=30'),
       model=lstm.Config(width=16))
-  result = pipeline.run(experiment, str(tmp_path), Quiet())
-  sets = {'odd': result['heldout'], **result['shifted']}
+  _, result = tiny.run(experiment, tmp_path)
+  sets = {'odd': result['held_out'], **result['shifted']}
   assert set(sets) == {'odd', 'even', 'uniform'}
-  tasks = configs.make_tasks(experiment.tasks)
+  tasks = experiment.tasks.make()
   for name, some in sets.items():
     means = (tasks.held_out if name == 'odd' else tasks.shifted[name]).means
     np.testing.assert_allclose(some['optimum'], np.max(means, 1), rtol=1e-6)
@@ -302,14 +236,16 @@ def test_shifted_tasks_are_reported_beside_the_held_out_ones(tmp_path):
     assert some['normalised'] == pytest.approx(
         (ours - others['random']) / (source - others['random']))
     assert 0.2 < others['random'] < 0.8 and source > others['random']
-  assert 'remember' not in result and not (tmp_path / 'visits.png').exists()
+  assert 'random_walk_with_memory' not in result
+  assert not (tmp_path / 'visits.png').exists()
   assert (tmp_path / 'curve.png').exists()
 
 
 def test_experts_are_the_ends_of_the_same_histories():
-  whole, experts = (made(tiny('data.episodes=6', f'data.tail={tail}'))
-                    for tail in (0, 3))
-  assert experts.done.shape[1] == 60 < whole.done.shape[1]
+  (whole, steps), (experts, last) = (
+      selected(tiny.quick('data.episodes=6', f'data.last_episodes={last}'))
+      for last in (0, 3))
+  assert last == 60 == experts.done.shape[1] and steps == 120
   jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:, -60:]),
                experts, whole)
 
@@ -323,29 +259,57 @@ def test_a_source_of_many_actors_is_drawn_twice():
 
 def test_an_environment_without_a_known_optimum_is_reported_as_it_is(tmp_path):
   """CartPole by adapter, its source a learner of many actors."""
-  experiment = dataclasses.replace(
-      small('cartpole', 'data.episodes=4', 'data.every=1',
-            'distill.epochs=1', 'distill.updates_per_epoch=2',
-            'distill.batch_size=4', 'distill.length=40', 'model.layers=1',
-            'model.width=16', 'model.window=20', 'evaluate.episodes=2'))
-  result = pipeline.run(experiment, str(tmp_path), Quiet())
+  experiment = tiny.preset(
+      'cartpole', 'data.episodes=4', 'data.episode_stride=1',
+      'method.epochs=1', 'method.updates_per_epoch=2', 'method.batch_size=4',
+      'method.length=40', 'model.layers=1', 'model.width=16',
+      'model.window=20', 'evaluate.episodes=2')
+  _, result = tiny.run(experiment, tmp_path)
   assert result['optimum_known'] is False and 'oracle' not in result
   assert result['source']['actors'] == experiment.source.actors
   assert len(result['source']['aggregate']) == 2
-  assert 5 < result['heldout']['return_mean'][0] < 200
+  assert 5 < result['held_out']['return_mean'][0] < 200
 
 
 def test_the_water_maze_is_learned_from_frames_and_drawn(tmp_path):
-  result = pipeline.run(small(
-      'watermaze', 'data.histories=1', 'data.episodes=2', 'distill.epochs=1',
-      'distill.updates_per_epoch=2', 'distill.batch_size=2',
-      'distill.length=60', 'model.layers=1', 'model.width=16',
-      'model.window=40', 'model.channels=4', 'evaluate.episodes=3'),
-      str(tmp_path), Quiet())
-  assert result['heldout']['optimum'] == [1, 1, 1] and result['oracle'] == 1
+  _, result = tiny.run(tiny.preset(
+      'watermaze', 'data.histories=1', 'data.episodes=2', 'method.epochs=1',
+      'method.updates_per_epoch=2', 'method.batch_size=2', 'method.length=60',
+      'model.layers=1', 'model.width=16', 'model.window=40',
+      'model.channels=4', 'evaluate.episodes=3'), tmp_path)
+  assert result['held_out']['optimum'] == [1, 1, 1] and result['oracle'] == 1
   assert result['source']['return_mean'][-1] > result['random']
   picture = plt.imread(tmp_path / 'visits.png')
   assert min(picture.shape[:2]) > 200 and picture[..., :3].std() > 0.05
+
+
+@pytest.mark.parametrize('assignments', [
+    (), ('data.store=STORE',), ('data.regenerate_every=1',),
+    ('method=rl2', 'data=none', *RL2[5:])],
+    ids=['memory', 'store', 'regenerated', 'online'])
+def test_no_operation_outside_a_program_meets_several_devices(
+    tmp_path, monkeypatch, assignments):
+  """On two devices, begun and resumed, to the pictures; see guard."""
+  fields = [text.replace('STORE', f'{tmp_path}/store') for text in assignments]
+  if 'method=rl2' in fields:
+    experiment = specification.override(presets.get('quick'), [
+        *[text for text in tiny.QUICK if not text.startswith(
+            ('data.', 'method.'))], *fields])
+  else:
+    experiment = tiny.quick('method.epochs=2', *fields)
+  with guard.only_programs_of_the_clock(monkeypatch) as compiled:
+    tiny.run(experiment, tmp_path / 'run', 1, 'data:2', share=False)
+    _, result = tiny.run(
+        experiment, tmp_path / 'run', mesh='data:2', share=False)
+  assert result['updates'] and {1, 2} == set(compiled)
+
+
+def test_the_guard_sees_what_it_is_for(monkeypatch):
+  mesh = devices.parse_mesh('data:2')
+  with guard.only_programs_of_the_clock(monkeypatch):
+    x = jax.device_put(np.arange(4), devices.replicated(mesh))
+    with pytest.raises(AssertionError, match='over 2 devices is compiled'):
+      x[:2].block_until_ready()
 
 
 def test_the_papers_presets_have_the_papers_values():
@@ -356,100 +320,73 @@ def test_the_papers_presets_have_the_papers_values():
       ('paper_watermaze', 0.3, 0.5, 0.0)):
     preset = presets.get(name)
     assert preset == presets.get(name, 'gpu')
-    model, distill = preset.model, preset.distill
+    model, method = preset.model, preset.method
     assert (model.width, model.layers, model.heads, model.feed_forward) == (
         64, 4, 4, 2048)
     assert (model.dropout, model.attention_dropout, model.input_masking) == (
         0.1, attention, masking)
-    assert (distill.b1, distill.b2, distill.learning_rate, distill.clip,
-            distill.weight_decay) == (0.9, 0.99, 3e-4, 1.0, 0.0)
-    assert distill.label_smoothing == smoothing
-    assert distill.batch_size == (16 if name == 'paper_watermaze' else 128)
+    assert (method.b1, method.b2, method.learning_rate, method.max_grad_norm,
+            method.weight_decay) == (0.9, 0.99, 3e-4, 1.0, 0.0)
+    assert method.label_smoothing == smoothing
+    assert method.batch_size == (16 if name == 'paper_watermaze' else 128)
   a2c, q = actor_critic.A2C_PAPER, dqn.DQN_PAPER
-  assert (a2c.actors, a2c.trace, a2c.discount, a2c.entropy, a2c.hidden) == (
+  assert (a2c.actors, a2c.lambda_, a2c.discount, a2c.entropy, a2c.hidden) == (
       100, 0.95, 0.99, 0.01, (128, 128, 128))
-  assert (q.actors, q.trace, q.discount, q.epsilon, q.length, q.batch_size,
-          q.target_period, q.clip_norm) == (16, 0.75, 0.9, 0.01, 40, 8, 50, 10)
+  assert (q.actors, q.lambda_, q.discount, q.epsilon, q.length, q.batch_size,
+          q.target_period) == (16, 0.75, 0.9, 0.01, 40, 8, 50)
   for paper in (a2c, q):
     assert (paper.learning_rate, paper.b1, paper.b2, paper.adam_epsilon) == (
         1e-4, 0.9, 0.999, 1e-6)
 
 
-def test_rewards_that_thompson_sampling_is_not_for_are_refused():
-  with pytest.raises(ValueError, match=r"source\.rewards='bernoulli'.*those"):
-    config_lib.override(
-        presets.get('bandit_thompson'), ['tasks.reward=gaussian'])
-  config_lib.override(presets.get('bandit_thompson'), [
-      'tasks.reward=gaussian', 'source.rewards=gaussian'])
-
-
 @pytest.mark.parametrize('name, text, message', [
-    ('config.json', '', r"config\.json: must be JSON with 'config'"),
-    ('config.json', '[1]', r"config\.json: must be JSON with 'config'"),
-    ('result.json', '{}', r"result\.json: must be JSON with 'heldout'"),
+    ('config.json', '', r'config\.json: must be a JSON object'),
+    ('config.json', '[1]', r'config\.json: must be a JSON object'),
+    ('config.json', '{}', r'config\.json: was written by an older adjax'),
+    ('config.json', '{"format": 1}', r"config\.json: must have 'config'"),
+    ('result.json', '{"format": 1}', r"result\.json: must have 'held_out'"),
 ])
 def test_a_damaged_file_is_named(finished, tmp_path, name, text, message):
   shutil.copytree(finished, tmp_path / 'run')
   (tmp_path / 'run' / name).write_text(text)
   with pytest.raises(ValueError, match=message):
-    pipeline.run(tiny(), str(tmp_path / 'run'), Quiet())
+    tiny.run(tiny.quick(), tmp_path / 'run')
 
 
 def test_lost_metrics_are_named(stopped):
   (stopped / 'metrics.jsonl').unlink()
   with pytest.raises(ValueError, match='a line for each of the 2 epochs'):
-    pipeline.run(tiny(), str(stopped), Quiet())
+    tiny.run(tiny.quick(), stopped)
 
 
 def test_a_folder_of_something_else_is_refused(finished, tmp_path):
   shutil.copytree(finished, tmp_path / 'run')
   (tmp_path / 'run' / 'config.json').unlink()
   with pytest.raises(ValueError, match=r'holds result\.json, .* no config'):
-    pipeline.run(tiny('seed=1'), str(tmp_path / 'run'), Quiet())
-
-
-@pytest.mark.parametrize('arguments, message', [
-    (['--experiment=dark'], '--experiment=dark: must be one of quick, dark_ro'),
-    (['--set=model.widht=3'], 'model.widht: no such field; allowed here: mode'),
-    (['--set=model.width=wide'], 'model.width=wide: must be an integer'),
-    (['--set=model.width=30', '--set=model.heads=4'],
-     'model.width=30: must be a multiple of twice model.heads=4'),
-    (['--set=data.episodes=2'],
-     'distill.length=300: must be at most 40, the steps of a history as it is'),
-    (['--set=rl2.trials=5'], 'rl2.trials: there is no rl2 in this preset'),
-    (['--set=model.channels=0'],
-     'model.channels=(0,): must be a tuple of widths of at least 1'),
-    (['--seeds=0'], 'seeds=0: must be at least 1'),
-    (['--workdir=/proc/nowhere'],
-     '--workdir=/proc/nowhere: must be a folder that can be written'),
-    (['--set=model.window=301'],
-     'distill.length=300: must be at least model.window=301'),
-    (['--set=seed=-1'], 'seed=-1: must be from 0 to'),
-    (['quick'], "unexpected argument 'quick'"),
-])
-def test_bad_input_is_one_clear_line(arguments, message, tmp_path):
-  found = subprocess.run(
-      [sys.executable, '-m', 'experiments.run',
-       f'--workdir={tmp_path}/run', *arguments], cwd=ROOT, capture_output=True,
-      text=True, env=os.environ | {'JAX_PLATFORMS': 'cpu'})
-  assert found.returncode != 0
-  assert message in found.stderr and found.stderr.startswith('error: ')
-  assert len(found.stderr.strip().splitlines()) == 1
-  assert not (tmp_path / 'run').exists()
+    tiny.run(tiny.quick('seed=1'), tmp_path / 'run')
 
 
 @pytest.mark.parametrize('size', ['cpu', 'gpu'])
-def test_every_preset_fits_together_and_help_names_it(size):
-  assert tuple(presets.PRESETS) == run_lib.NAMES
+def test_every_preset_fits_together(size):
   for name in presets.PRESETS:
     preset = presets.get(name, size)
-    assert preset.name == name
-    tasks = configs.make_tasks(preset.tasks)
-    assert configs.make_source(preset.source, tasks).stride >= 1
-    model = configs.make_model(preset.model, tasks)
-    steps = preset.evaluate.episodes * tasks.episode_length
-    assert isinstance(model, model_lib.SequenceModel)
-    if preset.distill is not None:
-      # Train and decode with the same mask, or all of a life in it.
-      reach = preset.model.least_length
-      assert preset.distill.length >= min(1.5 * reach, steps)
+    assert preset.name == name and presets.describe(name)
+    setup = setup_lib.make(preset, 'data:1')
+    assert setup.source is None or setup.source.steps_per_call >= 1
+    steps = preset.evaluate.episodes * setup.tasks.episode_length
+    assert isinstance(setup.model, sequence_model.SequenceModel)
+    if isinstance(preset.method, distill.Config):
+      # Train and decode with the same mask, or all of a rollout in it.
+      reach = preset.model.min_length
+      assert preset.method.length >= min(1.5 * reach, steps)
+
+
+def test_a_run_prints_nothing_and_sets_nothing(tmp_path, capfd, caplog):
+  before = jax.config.values.copy()
+  with caplog.at_level('INFO', 'adjax'):
+    result = adjax.run(
+        tiny.quick('method.epochs=1', 'seeds=1'), tmp_path / 'run')
+  assert result == tiny.read(tmp_path / 'run')[1]
+  assert capfd.readouterr().out == ''
+  assert any('epoch 1/1' in record.message for record in caplog.records)
+  assert jax.config.values == before

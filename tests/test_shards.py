@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from adjax import manifest
-from adjax import shards
+from adjax.storage import manifest
+from adjax.storage import shards
 
 
 def chunk_of(steps, dtype, shape):
@@ -35,7 +35,8 @@ def test_the_file_of_a_block_depends_on_that_block_alone():
   one, other = (shards.encode(manifest.Layout(num, 100, 4), index, array)
                 for num, index in ((4, 0), (40, 7)))
   assert one == other
-  assert shards.key(7, [2]) == 'c.7.0.0' and shards.key(7, []) == 'c.7.0'
+  assert manifest.shard_name(7, [2]) == 'c.7.0.0'
+  assert manifest.shard_name(7, []) == 'c.7.0'
 
 
 def test_even_random_actions_take_less_than_half_a_byte():

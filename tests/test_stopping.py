@@ -8,15 +8,15 @@ import time
 
 import pytest
 
-from experiments import stopping
+from adjax.experiment import stopping
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 # Works through the stages that it is given, as a run would.
 PROGRAM = '''
 import sys, time
-from experiments import stopping
-stopping.PATIENCE = 1.0
+from adjax.experiment import stopping
+stopping.GRACE = 1.0
 
 def work(stop):
   for stage in sys.argv[1:]:
@@ -43,11 +43,13 @@ except ValueError as error:
 '''
 
 
-def run(*stages, send=()):
+def run(*stages, send=(), ignored=()):
   """Signals a program that has begun: (exit code, lines, errors, seconds)."""
   process = subprocess.Popen(
       [sys.executable, '-c', PROGRAM, *stages], cwd=ROOT, text=True,
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+      preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN)
+                          for number in ignored])
   lines = []
   if send:
     lines.append(process.stdout.readline())
@@ -68,6 +70,13 @@ def test_an_epoch_is_saved_and_no_other_begun(send, code):
   found, lines, errors, _ = run('epoch:0.6', 'epoch:0.6', send=send)
   assert (found, lines) == (code, ['begun', 'saved'])
   assert 'the same command goes on' in errors
+
+
+def test_a_signal_that_was_ignored_on_entry_is_heard():
+  """As of nohup, and of jobs in the background of a script."""
+  found, lines, _, _ = run('epoch:0.6', send=[signal.SIGINT],
+                           ignored=[signal.SIGINT])
+  assert (found, lines) == (130, ['begun', 'saved'])
 
 
 def test_an_epoch_that_takes_too_long_is_left():

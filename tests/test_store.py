@@ -1,7 +1,6 @@
 """Stores: what is read is what was made, whatever happened in between."""
 
 import itertools
-import json
 import multiprocessing
 import os
 import shutil
@@ -16,9 +15,11 @@ import numpy as np
 import pytest
 import zarr
 
-from adjax import manifest
-from adjax import store
 from adjax import types
+from adjax.storage import blocks as blocks_lib
+from adjax.storage import files as files_lib
+from adjax.storage import manifest
+from adjax.storage import store
 
 DESCRIPTION = {'seed': 3, 'tasks': {'goals': [[1, 2], [3, 4]]}}
 LAYOUT = store.Layout(num_streams=11, steps=2300, block=4)
@@ -93,21 +94,21 @@ def test_a_block_is_one_file_of_each_array(made):
     assert len(list((made / name).glob('c.*'))) == LAYOUT.num_blocks == 3
 
 
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=40, deadline=None)
 @hypothesis.given(st.data())
-def test_a_piece_is_that_of_the_history(made, data):
+def test_a_subsequence_is_that_of_the_history(made, data):
+  history, opened = history_of(0, 11), store.Store(str(made))
   length = data.draw(st.integers(1, 2300))
   num = data.draw(st.integers(1, 5))
   draw = lambda end: np.array(data.draw(
       st.lists(st.integers(0, end), min_size=num, max_size=num)))
   streams, starts = draw(10), draw(2300 - length)
-  history = history_of(0, 11)
   time = starts[:, None] + np.arange(length)
-  assert_equal(store.Store(str(made)).read(streams, starts, length),
+  assert_equal(opened.read(streams, starts, length),
                [x[streams[:, None], time] for x in history])
 
 
-@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.settings(max_examples=15, deadline=None)
 @hypothesis.given(
     num=st.integers(1, 9), steps=st.integers(1, 40), block=st.integers(1, 12),
     obs=st.sampled_from([(), (2,), (3, 1, 2), (70_000,)]))
@@ -159,17 +160,17 @@ def test_blocks_of_different_lengths_have_the_steps_of_all(tmp_path):
   np.testing.assert_array_equal(group['reward'][...], expected.reward)
 
 
-def test_sick_streams_are_named_and_not_read(tmp_path):
-  sick = [0, 5, 6, 10]
+def test_diverged_streams_are_named_and_not_read(tmp_path):
+  diverged = [0, 5, 6, 10]
   write(tmp_path, lambda first, last: (
-      history_of(first, last), ~np.isin(np.arange(first, last), sick)))
+      history_of(first, last), ~np.isin(np.arange(first, last), diverged)))
   opened = store.Store(str(tmp_path))
-  assert opened.dropped == sick and opened.num_streams == 7
-  healthy = [1, 2, 3, 4, 7, 8, 9]
-  assert_equal(whole(tmp_path), [x[healthy] for x in history_of(0, 11)])
+  assert opened.dropped == diverged and opened.num_streams == 7
+  finite = [1, 2, 3, 4, 7, 8, 9]
+  assert_equal(whole(tmp_path), [x[finite] for x in history_of(0, 11)])
 
 
-def test_a_store_of_sick_streams_only_is_refused(tmp_path):
+def test_a_store_of_diverged_streams_only_is_refused(tmp_path):
   with pytest.raises(ValueError, match='all 11 streams are dropped'):
     write(tmp_path, lambda first, last: (
         history_of(first, last), np.zeros(last - first, bool)))
@@ -192,37 +193,42 @@ def test_another_description_or_layout_is_refused_by_name(copy):
   assert files(copy) == before
 
 
-@pytest.mark.parametrize('call', ['fsync', 'replace'])
-def test_stopped_at_any_instant_it_goes_on(made, tmp_path, monkeypatch, call):
-  """Stopped at its n-th file, for all n, in one store after another."""
+def test_stopped_at_any_instant_it_goes_on(tmp_path, monkeypatch):
+  """Stopped as it syncs a file or folder, the n-th, in a store for each n."""
   class Stopped(BaseException):
     pass
 
+  layout, sync = store.Layout(5, 30, 2), os.fsync
+  def short(first, last):
+    return history_of(first, last, 30), np.ones(last - first, bool)
+  write(tmp_path / 'whole', short, layout)
+  expected = files(tmp_path / 'whole')
   for number in itertools.count():
-    directory = tmp_path / str(number)
-    left, real = iter(range(number)), getattr(os, call)
+    directory, left = tmp_path / str(number), iter(range(number))
 
-    def stop(*args, left=left, real=real):
+    def stop(*args, left=left):
       if next(left, None) is None:
         raise Stopped
-      real(*args)
+      sync(*args)
 
     with monkeypatch.context() as patch:
-      patch.setattr(os, call, stop)
+      patch.setattr(os, 'fsync', stop)
       try:
-        write(directory)
+        write(directory, short, layout)
         break
       except Stopped:
-        with pytest.raises(ValueError, match=r'manifest\.json'):
-          store.Store(str(directory))
-    blocks = []
-    write(directory, lambda first, last, blocks=blocks: (
-        blocks.append(first // 4), make(first, last))[1])
-    done = min(max(number - 1, 0) // 5, 3)  # Four arrays and a record each.
-    assert blocks == list(range(done, 3))
+        pass
+    if number < 43:  # Then all is there, if not for good.
+      with pytest.raises(ValueError, match=r'manifest\.json'):
+        store.Store(str(directory))
+    made, done = [], len(list(directory.glob('blocks/*.json')))
+    write(directory, lambda first, last, made=made: (
+        made.append(first // 2), short(first, last))[1], layout)
+    assert made == list(range(done, 3))
     assert {name: data for name, data in files(directory).items()
-            if not name.endswith('.new')} == files(made)
-  assert number == 1 + 3 * 5 + 4 + 1 + 1
+            if not name.endswith('.new')} == expected
+  # Of each block four arrays and a record; each with its folder.
+  assert number == 2 * (1 + 3 * 5 + 4 + 1 + 1)
 
 
 def test_killed_at_random_instants_it_goes_on(made, tmp_path):
@@ -247,9 +253,10 @@ def slow_make(first, last):
 
 
 def test_a_block_whose_file_is_gone_is_made_again(copy, made):
-  manifest = json.loads((copy / 'manifest.json').read_text())
-  del manifest['blocks']
-  (copy / 'manifest.json').write_text(json.dumps(manifest | {'done': False}))
+  path = str(copy / 'manifest.json')
+  found = files_lib.read_sealed(path)
+  del found['blocks']
+  files_lib.write_sealed(path, found)
   (copy / 'reward' / 'c.1.0').unlink()
   write(copy, lambda first, last: make(first, last) if first == 4
         else pytest.fail())
@@ -271,8 +278,8 @@ test_store.write({str(tmp_path / 'store')!r}, make)
                          capture_output=True, check=False)
   assert child.returncode == 1
   last = child.stderr.strip().splitlines()[-1]
-  assert last.startswith('OSError') and 'block 1 could not be writ' in last
-  assert str(tmp_path / 'store') in last
+  assert last.startswith('OSError') and 'File too large' in last
+  assert str(tmp_path / 'store' / 'obs' / 'c.1.0.0') in last
   assert not list(tmp_path.rglob('*.new'))
   blocks = []
   write(tmp_path / 'store', lambda first, last: (
@@ -305,7 +312,7 @@ def test_two_processes_make_the_store_of_one(made, tmp_path):
 
 
 def test_processes_that_do_not_see_each_other_are_told(tmp_path, monkeypatch):
-  monkeypatch.setattr(store, '_PATIENCE', 0)
+  monkeypatch.setattr(blocks_lib, '_PATIENCE', 0)
   with pytest.raises(ValueError, match='one folder for all processes'):
     write(tmp_path / 'a', process=1, num_processes=2)
   with pytest.raises(ValueError, match='block 1 is not there'):
@@ -319,9 +326,9 @@ def test_any_flipped_bit_is_found_when_it_is_read(copy, name):
   shard = next((copy / name).glob('c.1.*'))
   data = shard.read_bytes()
   rng = np.random.default_rng(0)
-  for place in (0, len(data) - 1, *rng.integers(0, len(data), 20)):
+  for position in (0, len(data) - 1, *rng.integers(0, len(data), 20)):
     harmed = bytearray(data)
-    harmed[place] ^= 1 << rng.integers(8)
+    harmed[position] ^= 1 << rng.integers(8)
     shard.write_bytes(harmed)
     with pytest.raises(ValueError, match=f'{copy}: {name} cannot be read'):
       whole(copy)
@@ -329,16 +336,13 @@ def test_any_flipped_bit_is_found_when_it_is_read(copy, name):
       store.Store(str(copy)).verify()
 
 
-@pytest.mark.parametrize('harm', ['cut', 'empty', 'remove', 'link', 'folder'])
-def test_a_damaged_file_is_named_when_it_is_opened(copy, tmp_path, harm):
+@pytest.mark.parametrize('harm', ['cut', 'empty', 'remove', 'folder'])
+def test_a_damaged_file_is_named_when_it_is_opened(copy, harm):
   shard = copy / 'action' / 'c.2.0'
   data = shard.read_bytes()
   shard.unlink()
   if harm in ('cut', 'empty'):
     shard.write_bytes(data[:len(data) // 2 * (harm == 'cut')])
-  elif harm == 'link':
-    (tmp_path / 'other').write_bytes(data)
-    shard.symlink_to(tmp_path / 'other')
   elif harm == 'folder':
     shard.mkdir()
   with pytest.raises(ValueError, match=str(shard)):
@@ -365,12 +369,12 @@ def test_a_file_that_goes_while_it_is_read_is_no_zeros(copy):
     ([0.0], [0], 5, 'streams='),
     ([0], [True], 5, 'starts='),
 ])
-def test_wrong_places_are_named(made, streams, starts, length, message):
+def test_wrong_indices_are_named(made, streams, starts, length, message):
   with pytest.raises(ValueError, match=message):
     store.Store(str(made)).read(np.array(streams), np.array(starts), length)
 
 
-def test_no_places_at_all_are_refused(made):
+def test_no_streams_at_all_are_refused(made):
   with pytest.raises(ValueError, match='streams: must be one or more'):
     store.Store(str(made)).read(np.zeros(0, int), np.zeros(0, int), 5)
 
@@ -395,51 +399,51 @@ def test_what_is_made_wrong_is_refused(tmp_path, change, message):
           if first == 0
           else (change(history_of(first, last)), np.ones(4, bool)))
   assert len(list((tmp_path / 'store').rglob('*.json'))) == 2
-  with pytest.raises(ValueError, match='healthy'):
+  with pytest.raises(ValueError, match='finite'):
     write(tmp_path / 'store', lambda first, last: (
         history_of(first, last), np.ones(4)))
 
 
 # Reading ahead.
 
-def test_prefetched_pieces_are_those_read_in_order(made):
+def test_prefetched_batches_are_those_read_in_order(made):
   opened = store.Store(str(made))
-  places = [(np.array([i, 3]), np.array([7 * i, i])) for i in range(9)]
+  batches = [(np.array([i, 3]), np.array([7 * i, i])) for i in range(9)]
   for ahead in (1, 2, 20):
-    found = list(opened.prefetch(iter(places), 50, ahead))
+    found = list(opened.prefetch(iter(batches), 50, ahead))
     assert len(found) == 9
-    for (streams, starts), piece in zip(places, found):
-      assert_equal(piece, opened.read(streams, starts, 50))
+    for (streams, starts), history in zip(batches, found):
+      assert_equal(history, opened.read(streams, starts, 50))
 
 
-def test_places_are_asked_for_as_they_are_needed(made):
+def test_batches_are_asked_for_as_they_are_needed(made):
   asked = itertools.count()
-  places = ((np.array([0]), np.array([next(asked)])) for _ in range(9))
-  pieces = store.Store(str(made)).prefetch(places, 5, ahead=2)
-  next(pieces)
+  batches = ((np.array([0]), np.array([next(asked)])) for _ in range(9))
+  read = store.Store(str(made)).prefetch(batches, 5, ahead=2)
+  next(read)
   assert next(asked) == 3
-  pieces.close()
+  read.close()
 
 
 def test_an_error_ahead_is_raised_in_its_turn_and_the_thread_ends(made):
-  places = [(np.array([i]), np.array([0])) for i in (0, 1, 99, 2)]
-  pieces = store.Store(str(made)).prefetch(places, 5)
-  next(pieces)
-  next(pieces)
+  batches = [(np.array([i]), np.array([0])) for i in (0, 1, 99, 2)]
+  read = store.Store(str(made)).prefetch(batches, 5)
+  next(read)
+  next(read)
   with pytest.raises(ValueError, match='streams'):
-    next(pieces)
+    next(read)
   assert not prefetching()
 
 
 def test_the_thread_ends_with_the_reading(made):
-  places = ((np.array([0]), np.array([0])) for _ in itertools.count())
-  pieces = store.Store(str(made)).prefetch(places, 5)
-  next(pieces)
+  batches = ((np.array([0]), np.array([0])) for _ in itertools.count())
+  read = store.Store(str(made)).prefetch(batches, 5)
+  next(read)
   assert prefetching()
-  pieces.close()
+  read.close()
   assert not prefetching()
   with pytest.raises(ValueError, match='ahead=0'):
-    next(store.Store(str(made)).prefetch(places, 5, ahead=0))
+    next(store.Store(str(made)).prefetch(batches, 5, ahead=0))
 
 
 def prefetching():

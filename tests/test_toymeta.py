@@ -24,7 +24,7 @@ from adjax.envs import dark_room
 
 # left, right, up, down, no-op; theirs are no-op, up, right, down, left.
 ACTIONS = (4, 2, 1, 3, 0)
-LIVES, STEPS = 12, 400
+ROLLOUTS, STEPS = 12, 400
 
 _TINY = {'size': 3, 'num_train': 1, 'num_validation': 1, 'num_held_out': 1}
 _KEY_TO_DOOR = dataclasses.replace(
@@ -38,10 +38,10 @@ def cell_of(state, size):
 
 
 def ours(config, tasks, actions):
-  """What our environment says of each step, [LIVES, STEPS]."""
+  """What our environment says of each step, [ROLLOUTS, STEPS]."""
   env = dark_room.DarkRoom(config)
 
-  def live(task, actions, key):
+  def rollout(task, actions, key):
     reset_key, step_key = jax.random.split(key)
     obs, state = env.reset(reset_key, task)
 
@@ -53,12 +53,12 @@ def ours(config, tasks, actions):
       return (new_obs, state), (
           obs, reward, terminated, truncated, info['final_observation'])
 
-    _, seen = jax.lax.scan(
+    _, steps = jax.lax.scan(
         step, (obs, state), (actions, jax.random.split(step_key, STEPS)))
-    return seen
+    return steps
 
-  return jax.tree.map(np.asarray, jax.jit(jax.vmap(live))(
-      tasks, actions, jax.random.split(jax.random.key(0), LIVES)))
+  return jax.tree.map(np.asarray, jax.jit(jax.vmap(rollout))(
+      tasks, actions, jax.random.split(jax.random.key(0), ROLLOUTS)))
 
 
 @pytest.mark.parametrize('config', [
@@ -79,26 +79,26 @@ def test_both_say_the_same_of_every_step(config):
           if abs(x - size // 2) + abs(y - size // 2) <= 4]
   goals = np.array([
       [near[i] for i in rng.choice(len(near), config.num_goals, replace=False)]
-      for _ in range(LIVES)], np.int8)
+      for _ in range(ROLLOUTS)], np.int8)
   tasks = dark_room.EnvParams(
       goals=jnp.asarray(goals),
-      max_steps_in_episode=jnp.full(LIVES, config.episode_length))
-  actions = rng.integers(0, 5, (LIVES, STEPS))
-  seen = ours(config, tasks, jnp.asarray(actions, jnp.int8))
-  assert seen[1].sum() > 20  # Goals are met,
-  assert (seen[1].reshape(LIVES, -1).sum(1) > 0).mean() > 0.5  # by most.
-  for life in range(LIVES):
+      max_steps_in_episode=jnp.full(ROLLOUTS, config.episode_length))
+  actions = rng.integers(0, 5, (ROLLOUTS, STEPS))
+  steps = ours(config, tasks, jnp.asarray(actions, jnp.int8))
+  assert steps[1].sum() > 20  # Goals are met,
+  assert (steps[1].reshape(ROLLOUTS, -1).sum(1) > 0).mean() > 0.5  # by most.
+  for n in range(ROLLOUTS):
     # (row, column) from the top; a door comes before its key.
-    places = [np.array((size - 1 - y, x)) for x, y in goals[life]]
+    cells = [np.array((size - 1 - y, x)) for x, y in goals[n]]
     if config.num_goals == 1:
       env = their_dark_room.DarkRoom(
-          size, places[0], config.random_start, config.terminate)
+          size, cells[0], config.random_start, config.terminate)
     else:
-      env = dark_key_door.DarkKeyToDoor(size, places[::-1], config.random_start)
+      env = dark_key_door.DarkKeyToDoor(size, cells[::-1], config.random_start)
     env = wrappers.TimeLimit(env, config.episode_length)
     over = True
     for t in range(STEPS):
-      cell, reward, terminated, truncated, after = (x[life, t] for x in seen)
+      cell, reward, terminated, truncated, after = (x[n, t] for x in steps)
       if over:
         start, _ = env.reset(seed=0)
         if config.random_start:
@@ -106,7 +106,7 @@ def test_both_say_the_same_of_every_step(config):
               (size - 1 - cell[1], cell[0]), np.float32)
         else:
           assert tuple(cell) == cell_of(start, size)
-      state, paid, ended, late, _ = env.step(ACTIONS[actions[life, t]])
+      state, paid, ended, late, _ = env.step(ACTIONS[actions[n, t]])
       assert (tuple(after), reward, terminated, truncated) == (
           cell_of(state, size), paid, ended, late)
       over = ended or late

@@ -1,156 +1,332 @@
-"""The ways to train: in memory, from a store, endlessly; sick learners."""
+"""The loop around every method: epochs, evaluations, numbers out of range."""
 
+import functools
+import types as python_types
+
+import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
+from adjax import histories
+from adjax import metrics
 from adjax import types
-from experiments import configs
-from experiments import pipeline
-from experiments import stored
-from tests import test_run
+from adjax.envs import dark_room
+from adjax.experiment import clock as clock_lib
+from adjax.experiment import data as data_lib
+from adjax.experiment import setup as setup_lib
+from adjax.experiment import specification
+from adjax.learners import references
+from adjax.methods import distill
+from adjax.methods import training
+from adjax.models import in_context
+from tests import tiny
+
+TASKS = dark_room.tasks(dark_room.Config(
+    size=5, episode_length=8, num_train=11, num_validation=3, num_held_out=3))
+MODEL = tiny.null_model(TASKS.env)
+SOURCE = references.random(TASKS)
 
 
-def run(workdir, *assignments, stop_after=None):
-  """A tiny run: what it said."""
-  quiet = test_run.Quiet(stop_after)
-  pipeline.run(test_run.tiny('seeds=1', *assignments), str(workdir), quiet)
-  return quiet.said
+class Data:
+  selected_episodes = 5
 
 
-def stopped(workdir, *assignments, stop_after):
-  with pytest.raises(KeyboardInterrupt):
-    run(workdir, *assignments, stop_after=stop_after)
+TRAINER = distill.Config(
+    epochs=2, updates_per_epoch=6, batch_size=4, length=24, warmup=2
+).make(TASKS, SOURCE, MODEL, Data())
+EVALUATION = training.Evaluation(
+    {'validation': TASKS.validation, 'train': TASKS.train}, jax.random.key(9),
+    num_runs=2, num_episodes=3, episode_length=8)
 
 
-def figures(workdir):
-  """All lines and the result, but for clocks and where histories were."""
-  return test_run.timeless(workdir)
+def assert_equal(a, b):
+  plain = lambda x: jax.random.key_data(x) if jnp.issubdtype(
+      x.dtype, jax.dtypes.prng_key) else x
+  jax.tree.map(
+      lambda x, y: np.testing.assert_array_equal(plain(x), plain(y)), a, b)
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compiled_fast():
-  """Half the time of compiling, which is nearly all that is done here."""
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
+def take(tree, index):
+  return jax.tree.map(lambda x: x[index], tree)
 
 
 @pytest.fixture(scope='module')
-def in_memory(tmp_path_factory):
-  workdir = tmp_path_factory.mktemp('in_memory')
-  run(workdir)
-  return figures(workdir)
+def selected():
+  """All steps of two histories on every training task."""
+  return jax.jit(lambda key: histories.select(
+      *histories.streams(histories.generate(SOURCE, TASKS.train, key, 2, 40)),
+      1, 0, 40))(jax.random.key(0))
 
 
 @pytest.fixture(scope='module')
-def store_dir(tmp_path_factory, in_memory):
-  """A store, made by a run that ended as the one in memory did."""
-  folder = tmp_path_factory.mktemp('stored')
-  said = run(folder / 'run', f'data.store={folder}/store')
-  assert any('block 8 of 8' in text for text in said)
-  assert figures(folder / 'run') == in_memory
-  return folder / 'store'
+def states():
+  """Of two seeds, before the first epoch."""
+  return jax.jit(jax.vmap(TRAINER.init))(
+      jax.random.split(jax.random.key(1), 2))
 
 
-def test_a_store_that_is_there_is_read(tmp_path, in_memory, store_dir):
-  before = {path: path.stat().st_mtime_ns for path in store_dir.rglob('*')}
-  stopped(tmp_path, f'data.store={store_dir}', stop_after=1)
-  said = run(tmp_path, f'data.store={store_dir}')
-  assert not any('block' in text for text in said)
-  assert figures(tmp_path) == in_memory
-  assert before == {
-      path: path.stat().st_mtime_ns for path in store_dir.rglob('*')}
+@functools.cache
+def epoch_on(backend):
+  """An epoch with its evaluation, compiled as for that backend."""
+  del backend
+  return jax.jit(functools.partial(training.epoch, TRAINER, EVALUATION))
 
 
-def test_histories_of_another_config_are_refused(tmp_path, store_dir):
-  with pytest.raises(ValueError, match=r'data\.episodes: 4 -> 5'):
-    run(tmp_path, f'data.store={store_dir}', 'data.episodes=5')
+def test_an_epoch_returns_curves_of_its_last_weights(selected, states):
+  after, measured = epoch_on('cpu')(states, selected)
+  chex.assert_shape(measured['loss'], (2, 6))
+  chex.assert_shape(measured['returns']['validation'], (2, 3, 2, 3))
+  chex.assert_shape(measured['returns']['train'], (2, 11, 2, 3))
+  np.testing.assert_array_equal(after.step, [6, 6])
+  # Sets of tasks go in one loop, in which each is what it would be alone.
+  alone = jax.jit(lambda params: histories.run(
+      in_context.in_context(TASKS.env, MODEL, params),
+      *histories.repeat(TASKS.validation, jax.random.key(9), 2), 24)[0])(
+          take(after.params, 1))
+  np.testing.assert_array_equal(
+      metrics.learning_curves(alone.reward, alone.done, 3),
+      measured['returns']['validation'][1])
 
 
-def test_interrupted_generation_goes_on(tmp_path, in_memory, monkeypatch):
-  generate, calls = pipeline.Clock.run, []
-
-  def die(self, stage, *args):
-    calls.append(stage)
-    if calls == ['generate'] * 4:
-      raise KeyboardInterrupt
-    return generate(self, stage, *args)
-
-  monkeypatch.setattr(pipeline.Clock, 'run', die)
-  with pytest.raises(KeyboardInterrupt):
-    run(tmp_path / 'run', f'data.store={tmp_path}/store')
-  run(tmp_path / 'run', f'data.store={tmp_path}/store')
-  assert calls.count('generate') == 4 + 5  # The fourth was not made at first.
-  assert figures(tmp_path / 'run') == in_memory
+def test_sets_of_tasks_are_told_apart():
+  sets = EVALUATION.tasks | {'held_out': TASKS.held_out}
+  tasks, split = training.merge_task_sets(sets)
+  assert types.num_tasks(tasks) == 17
+  assert_equal(split(tasks), sets)
+  # Of whatever there is one for each task.
+  assert {name: list(index) for name, index in split(np.arange(17)).items()
+          } == {'validation': [0, 1, 2], 'train': list(range(3, 14)),
+                'held_out': [14, 15, 16]}
 
 
-def test_a_chunk_is_as_long_as_its_rows_allow():
-  for updates, most, chunks in (
-      (10, 50, [10]), (100, 50, [50, 50]), (101, 50, [34, 34, 33]),
-      (3, 1, [1, 1, 1])):
-    assert stored._chunks(updates, most) == chunks
+@pytest.mark.parametrize('backend', ['cpu', 'gpu'])
+def test_a_seed_is_what_it_is_whatever_the_others_are(
+    selected, states, monkeypatch, backend):
+  """In a row, as on a CPU, and vmapped, as on accelerators."""
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  both, twice, in_a_row = (
+      epoch_on(name)(take(states, np.array(seeds)), selected)[1]
+      for name, seeds in ((backend, [0, 1]), (backend, [1, 1]), ('cpu', [0, 1]))
+  )
+  np.testing.assert_array_equal(both['loss'][1], twice['loss'][0])
+  np.testing.assert_allclose(both['loss'], in_a_row['loss'], atol=1e-5)
+  for name, curves in both['returns'].items():
+    np.testing.assert_array_equal(curves[1], twice['returns'][name][0])
+    np.testing.assert_array_equal(curves, in_a_row['returns'][name])
+  assert np.abs(both['loss'][0] - both['loss'][1]).max() > 1e-3
 
 
-def test_endless_histories_follow_from_the_epoch_alone(tmp_path, in_memory):
-  """Taken up in the middle of two epochs that share theirs."""
-  run(tmp_path / 'whole', 'data.refresh=2')
-  stopped(tmp_path / 'cut', 'data.refresh=2', stop_after=1)
-  run(tmp_path / 'cut', 'data.refresh=2')
-  assert figures(tmp_path / 'cut') == figures(tmp_path / 'whole')
-  once, anew = (lines[0]['loss'] for lines, _ in (
-      in_memory, figures(tmp_path / 'whole')))
-  assert once != anew
+@pytest.fixture
+def no_curves(monkeypatch):
+  """Leaves out of an epoch what would be compiled and not looked at."""
+  monkeypatch.setattr(training, 'learning_curves', lambda *args: {})
 
 
-def sicken(monkeypatch, share):
-  """A source whose values become NaN for such a share of its keys."""
-  make = configs.make_source
-
-  def make_sick(config, tasks):
-    well = make(config, tasks)
-
-    def init(task, key):
-      sick = jax.random.uniform(jax.random.fold_in(key, 1)) < share
-      return well.init(task, key), jnp.float32(0), sick
-
-    def step(task, state, chance):
-      inner, value, sick = state
-      inner, transition = well.step(task, inner, chance)
-      return (inner, jnp.where(sick, jnp.nan, value), sick), transition
-
-    return types.Learner(init, step, well.stride, well.draw)
-
-  monkeypatch.setattr(configs, 'make_source', make_sick)
+# Without an evaluation, compiled once for all tests.
+EPOCH = jax.jit(functools.partial(training.epoch, TRAINER, None))
 
 
-def test_source_learners_that_fall_ill_are_dropped_and_named(
-    tmp_path, monkeypatch):
-  sicken(monkeypatch, 0.1)
-  said = run(tmp_path / 'memory')
-  dropped, = (text for text in said if 'dropped' in text)
-  number = int(dropped.split()[1])
-  assert 3 < number < 40 and ': learner ' in dropped
-  said = run(tmp_path / 'run', f'data.store={tmp_path}/store')
-  assert dropped in said
-  assert figures(tmp_path / 'run') == figures(tmp_path / 'memory')
+UPDATES = jax.jit(functools.partial(training.updates, TRAINER))
 
 
-def test_if_all_fall_ill_nothing_is_distilled(tmp_path, monkeypatch):
-  sicken(monkeypatch, 2.0)
-  with pytest.raises(FloatingPointError, match='every learner fell ill'):
-    run(tmp_path / 'run')
-  assert not (tmp_path / 'run' / 'checkpoints').exists()
+@jax.jit
+def all_subsequences(keys, num_streams, steps):
+  return training.all_subsequences(TRAINER, keys, num_streams, steps)
 
 
-def test_a_store_is_not_made_anew():
-  with pytest.raises(ValueError, match=r"data\.refresh=2: must be 0 with data\."
-                     "store='x'"):
-    test_run.tiny('data.refresh=2', 'data.store=x')
+def assert_trained_alike(some, others):
+  """States and metrics of two programs, which may round the last bit apart."""
+  exact = lambda states, _: (states.key, states.step, states.skipped)
+  close = lambda states, measured: (
+      states.params, measured['loss'], measured['gradient_norm'])
+  assert_equal(exact(*some), exact(*others))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(
+      a, b, rtol=1e-5, atol=1e-6), close(*some), close(*others))
 
 
-def test_seeds_and_a_mesh_must_divide():
-  assert jax.device_count() == 1
-  with pytest.raises(ValueError, match=r'--mesh=data:2: .* at most 1 devices'):
-    pipeline.make_mesh(test_run.tiny(), 'data:2')
-  assert pipeline.make_mesh(test_run.tiny(), 'data:1') is None
+# Of a whole history, too.
+@pytest.mark.parametrize('steps', [24, 40])
+def test_batches_gathered_elsewhere_are_trained_on_alike(
+    selected, states, no_curves, steps):
+  streams, starts = map(np.asarray, all_subsequences(states.key, 22, steps))
+  assert streams.shape == starts.shape == (2, 6, 4)
+  assert (starts == 0).any() and starts.max() <= steps - 24
+  assert (starts > 0).any() == (steps > 24)
+  # What stands before a beginning is the end of its stream, which must not
+  # matter.
+  time = starts[..., None] - 1 + np.arange(25)
+  rows = jax.tree.map(
+      lambda x: np.asarray(x)[streams[..., None], time], selected.history)
+  assert_trained_alike(
+      UPDATES(states, histories.Batch(rows, starts == 0)),
+      EPOCH(states, selected._replace(steps=jnp.int32(steps))))
+
+
+def test_what_comes_after_steps_and_streams_is_not_trained_on(
+    selected, states, no_curves):
+  def losses(reward, steps, num_streams):
+    some = histories.Selected(
+        selected.history._replace(reward=reward), jnp.int32(steps),
+        jnp.int32(num_streams))
+    return EPOCH(states, some)[1]['loss']
+
+  reward = np.array(selected.history.reward)
+  wanted = losses(reward, 30, 20)
+  reward[:, 30:] = reward[20:] = np.nan
+  np.testing.assert_array_equal(losses(reward, 30, 20), wanted)
+  assert np.isfinite(wanted).all()
+  # Both are all that keeps it out.
+  assert np.isnan(losses(reward, 40, 20)).any()
+  assert np.isnan(losses(reward, 30, 22)).any()
+
+
+WEIGHTS = {'matrix': np.full((2, 2), 3, np.float32),
+           'vector': np.array([-1, 0.5], np.float32)}
+GRADIENT = jax.tree.map(lambda x: np.float32(0.1) * x, WEIGHTS)
+
+
+def adamw(learning_rate, weight_decay=0.5):
+  return training.adamw(lambda step: learning_rate, 1.0, 0.9, 0.98,
+                        weight_decay)
+
+
+ADAMW = adamw(0.1)
+
+
+def with_number(number):
+  """The gradient with one number in it."""
+  return GRADIENT | {'vector': np.array([0.1, number], np.float32)}
+
+
+@functools.cache
+def step_of(optimizer):
+  return jax.jit(functools.partial(training.apply_gradient, optimizer))
+
+
+@functools.cache
+def first_state():
+  """A state that has taken one finite step."""
+  return step_of(ADAMW)(
+      training.TrainState(
+          WEIGHTS, ADAMW.init(WEIGHTS), jnp.int32(7), jnp.int32(0),
+          jax.random.key(3)), jnp.float32(1), GRADIENT)[0]
+
+
+def test_weight_decay_spares_vectors():
+  change, _ = jax.jit(ADAMW.update)(
+      jax.tree.map(np.zeros_like, WEIGHTS), ADAMW.init(WEIGHTS), WEIGHTS)
+  assert (change['matrix'] < 0).all() and not change['vector'].any()
+
+
+SGD, TOO_FAST = optax.sgd(1e30, momentum=0.9), adamw(3e38)
+
+
+@pytest.mark.parametrize('optimizer, value, gradient', [
+    *((ADAMW, number, GRADIENT) for number in (np.nan, np.inf, -np.inf)),
+    *((ADAMW, 1.0, with_number(x)) for x in (np.nan, np.inf, -np.inf)),
+    (ADAMW, np.nan, with_number(np.nan)),
+    # These are finite, but what they lead to is not.
+    (SGD, 1.0, with_number(1e15)), (TOO_FAST, 1.0, GRADIENT)])
+def test_a_step_out_of_finite_numbers_changes_nothing(
+    optimizer, value, gradient):
+  before = first_state()._replace(opt_state=optimizer.init(WEIGHTS))
+  after, skip = step_of(optimizer)(before, jnp.float32(value), gradient)
+  assert bool(skip) and int(after.skipped) == 1
+  assert_equal(after._replace(skipped=before.skipped), before)
+
+
+def test_a_finite_step_is_the_optimizers_own():
+  before = first_state()._replace(
+      skipped=jnp.int32(training.MAX_SKIPPED - 1))
+  after, skip = step_of(ADAMW)(before, jnp.float32(1), GRADIENT)
+  changes, opt_state = jax.jit(ADAMW.update)(
+      GRADIENT, before.opt_state, before.params)
+  assert not skip
+  assert_equal(after._replace(params=None), before._replace(
+      params=None, opt_state=opt_state, skipped=jnp.int32(0)))
+  jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6),
+               after.params, jax.tree.map(np.add, before.params, changes))
+
+
+def test_skipped_steps_are_counted_in_a_row_and_end_a_seed():
+  state, most = first_state(), training.MAX_SKIPPED
+  pattern = [1, 1, 0, 1, 0, 0, *[1] * (most - 1), 0, *[1] * most, 0, 0]
+  in_a_row = [1, 2, 0, 1, 0, 0, *range(1, most), 0,
+              *range(1, most + 3)]  # The last two were finite, but too late.
+  for is_nan, count in zip(pattern, in_a_row, strict=True):
+    before = state
+    state, skip = step_of(ADAMW)(
+        state, jnp.float32(np.nan if is_nan else 1), GRADIENT)
+    assert int(state.skipped) == count and bool(skip) == (count > 0)
+    if skip:
+      assert_equal(state._replace(skipped=before.skipped), before)
+    else:
+      assert (state.params['matrix'] != before.params['matrix']).all()
+
+
+def test_a_diverged_seed_stays_as_it_was_and_does_not_touch_the_other(
+    selected, states, monkeypatch, no_curves):
+  """Where seeds are vmapped; in a row they have less to do with each other."""
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  monkeypatch.setattr(distill, 'loss', tiny.poison(distill.loss))
+  monkeypatch.setattr(training, 'MAX_SKIPPED', 5)
+  epoch = jax.jit(functools.partial(training.epoch, TRAINER, None))
+  marked = states._replace(params=tiny.mark(states.params))
+  undisturbed, expected = epoch(states, selected)
+  after, measured = epoch(marked, selected)
+  assert_equal(take(after, 1), take(undisturbed, 1))
+  assert_equal(take(measured, 1), take(expected, 1))
+  for name in ('params', 'opt_state'):
+    assert_equal(take(getattr(after, name), 0), take(getattr(marked, name), 0))
+  assert_equal(after.key, undisturbed.key)
+  np.testing.assert_array_equal(after.step, [6, 6])
+  np.testing.assert_array_equal(after.skipped, [6, 0])
+  np.testing.assert_array_equal(measured['skipped'], [[True] * 6, [False] * 6])
+  np.testing.assert_array_equal(
+      np.isfinite(measured['loss']), [[False] * 6, [True] * 6])
+  # These were too many in a row, also for weights of which the loss is finite.
+  after, measured = epoch(after._replace(params=states.params), selected)
+  assert np.isfinite(measured['loss']).all()
+  assert measured['skipped'][0].all() and not measured['skipped'][1].any()
+  assert_equal(take(after.params, 0), take(states.params, 0))
+  np.testing.assert_array_equal(after.skipped, [12, 0])
+
+
+def diverging_source():
+  """A random walk; on training task 3 it is paid NaN."""
+  def step(task, state, noise):
+    state, transition = SOURCE.step(task, state, noise)
+    diverges = (task.goals == TASKS.train.goals[3]).all()
+    return state, transition._replace(
+        reward=jnp.where(diverges, jnp.nan, transition.reward))
+  return SOURCE._replace(step=step)
+
+
+def test_histories_are_regenerated_when_asked_and_carried_over_otherwise(
+    states, no_curves):
+  options = specification.Data(histories=2, episodes=5, regenerate_every=2)
+  keys = setup_lib.Keys(*jax.random.split(jax.random.key(7), 5))
+  setup = setup_lib.Setup(
+      python_types.SimpleNamespace(
+          data=options, evaluate=specification.Evaluate()),
+      TASKS, diverging_source(), MODEL, TRAINER, keys, None)
+  recorder = tiny.Recorder()
+  data = data_lib.Regenerated(setup, clock_lib.Clock(), recorder)
+  data.compile(states)
+  data.begin()
+  wanted = states
+  states = jax.tree.map(jnp.copy, states)  # They are donated.
+  made = []
+  for number in (1, 2, 3):
+    states, measured = data.epoch(number, states)
+    made.append(jax.tree.map(np.array, data._made[0]))
+    wanted, expected = EPOCH(wanted, made[-1])
+    assert_trained_alike((states, measured), (wanted, expected))
+    assert np.isfinite(measured['loss']).all()
+  assert_equal(made[0], made[1])
+  assert (made[1].history.action != made[2].history.action).any()
+  assert [x.num_streams for x in made] == [20, 20, 20]
+  assert [text for text in recorder.said if 'left out 2 source' in text]

@@ -1,6 +1,5 @@
 """A folder is one run's alone, and what is in it is whole or refused."""
 
-import errno
 import json
 import os
 import pathlib
@@ -14,15 +13,16 @@ from hypothesis import strategies
 import jax
 import pytest
 
-from experiments import presets
-from experiments import versions
-from experiments import workdir as workdir_lib
+from adjax import presets
+from adjax.experiment import versions
+from adjax.experiment import workdir as workdir_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = presets.get('quick')
 CURVES = {'optimum': [1.0], 'return_mean': [0.5]}
-LINE = {'epoch': 1, 'seconds': 0.5, 'loss': 0.25, 'validation': CURVES,
-        'train': CURVES, 'skipped_in_all': [0], 'ended_early': []}
+LINE = {'format': 1, 'epoch': 1, 'seconds': 0.5, 'loss': 0.25,
+        'validation': CURVES,
+        'train': CURVES, 'skipped_total': [0], 'ended_early': []}
 
 
 def claim(folder, experiment=QUICK, **more):
@@ -40,7 +40,7 @@ def begun(tmp_path):
 
 @pytest.fixture
 def ended(begun):
-  workdir_lib.write_json(str(begun / 'result.json'), {'heldout': {'x': 1}})
+  workdir_lib.write_result(str(begun), {'held_out': {'x': 1}})
   return begun
 
 
@@ -62,7 +62,7 @@ def test_a_finished_run_is_handed_back_and_left_as_it_is(ended):
   before = content(ended)
   for _ in range(2):
     with claim(ended) as finished:
-      assert finished == {'heldout': {'x': 1}}
+      assert finished == {'format': 1, 'held_out': {'x': 1}}
   assert content(ended) == before
 
 
@@ -77,7 +77,7 @@ def test_another_process_is_refused_until_the_first_one_dies(begun):
     assert holder.stdout.readline() == 'held\n'
     before = content(begun)
     with pytest.raises(
-        ValueError, match=rf'--workdir={begun} is in use by process '
+        ValueError, match=rf'workdir={begun} is in use by process '
         rf'{holder.pid} on host \S+; wait'), claim(begun):
       pytest.fail('claimed twice')
     assert content(begun) == before
@@ -122,7 +122,7 @@ def test_refusals_leave_no_trace(tmp_path, begun):
       (begun, presets.get('bandit'), 'holds a run with another config'),
       (tmp_path / 'copy', QUICK, r'holds metrics\.jsonl but no config'),
       (begun / 'lock' / 'x', QUICK, 'must be a folder that can be written')):
-    with (pytest.raises(ValueError, match=f'--workdir={folder}.*{words}'),
+    with (pytest.raises(ValueError, match=f'workdir={folder}.*{words}'),
           claim(folder, experiment)):
       pass
   assert content(tmp_path) == before
@@ -134,8 +134,8 @@ def test_other_versions_are_refused_or_recorded(begun, monkeypatch):
     other = now | {'adjax': adjax, 'jax': '1.0'}
     monkeypatch.setattr(versions, 'versions', other.copy)
     before = content(begun)
-    with (pytest.raises(ValueError, match='set --allow_version_change to go on'
-                        f" all the same: adjax: '.*' -> '{adjax}'"),
+    with (pytest.raises(ValueError, match='set allow_version_change to resume'
+                        f" it all the same: adjax: '.*' -> '{adjax}'"),
           claim(begun)):
       pass
     assert content(begun) == before
@@ -159,7 +159,7 @@ def test_other_versions_are_refused_or_recorded(begun, monkeypatch):
 def test_a_finished_run_is_handed_back_by_any_version(ended, monkeypatch):
   monkeypatch.setattr(versions, 'versions', lambda: {'adjax': '9'})
   with claim(ended) as finished:
-    assert finished == {'heldout': {'x': 1}}
+    assert finished == {'format': 1, 'held_out': {'x': 1}}
 
 
 def test_a_version_of_code_is_that_of_its_content_and_names(tmp_path):
@@ -173,43 +173,19 @@ def test_a_version_of_code_is_that_of_its_content_and_names(tmp_path):
   second = versions.code(tmp_path / 'a')
   (tmp_path / 'a' / 'one.py').rename(tmp_path / 'a' / 'two.py')
   assert len({first, second, versions.code(tmp_path / 'a')}) == 3
-  assert versions.versions()['adjax'] == versions.code(
-      ROOT / 'adjax', ROOT / 'experiments')
+  assert versions.versions()['adjax'] == versions.code(ROOT / 'adjax')
 
 
-@pytest.mark.parametrize('name', [
-    'config.json', 'metrics.jsonl', 'result.json', 'lock', 'config.json.new',
-    'metrics.jsonl.new', 'result.json.new', 'checkpoints', 'curve.png',
-    'visits.png'])
-def test_links_out_of_the_folder_are_refused(begun, tmp_path, name):
-  outside = tmp_path / 'outside'
-  if name == 'checkpoints':
-    outside.mkdir()
-  elif (begun / name).exists():
-    (begun / name).rename(outside)
-  for _ in range(2):  # The second time it may lead to nothing.
-    (begun / name).symlink_to(outside)
-    before = content(tmp_path)
-    with (pytest.raises(ValueError, match=f'{begun / name}: must be a f.*link'),
-          claim(begun)):
-      pass
-    assert content(tmp_path) == before
-    (begun / name).unlink()
-    outside = tmp_path / 'nothing'
-
-
-def test_a_pipe_is_not_waited_for(begun):
-  (begun / 'config.json').unlink()
-  os.mkfifo(begun / 'config.json')
-  with (pytest.raises(ValueError, match=r'config\.json: must be a file'),
-        claim(begun)):
-    pass
-
-
-def test_a_folder_that_is_itself_a_link_is_allowed(begun, tmp_path):
-  (tmp_path / 'link').symlink_to(begun)
-  with claim(tmp_path / 'link') as finished:
-    assert finished is None
+@pytest.mark.parametrize('name, outside', [
+    ('presets/mine.py', True), ('cli/run.py', True),
+    ('experiment/report.py', True), ('experiment/plot.py', True),
+    ('experiment/run.py', False), ('learners/mine.py', False)])
+def test_presets_launchers_and_reports_are_no_version_of_a_run(
+    tmp_path, name, outside):
+  before = versions.code(tmp_path)
+  (tmp_path / name).parent.mkdir()
+  (tmp_path / name).write_text('x = 1')
+  assert (versions.code(tmp_path) == before) == outside
 
 
 JSON = strategies.recursive(
@@ -217,18 +193,17 @@ JSON = strategies.recursive(
     | strategies.floats() | strategies.text(),
     lambda x: strategies.lists(x) | strategies.dictionaries(
         strategies.sampled_from((
-            'config', 'versions', 'version_changes', 'heldout', 'epoch',
-            'seconds', 'seed', 'model')), x))
+            'format', 'config', 'versions', 'held_out', 'epoch', 'seconds',
+            'model')), x))
+FIELDS = b'{"format": 1, "epoch": 1, "validation": {}, "train": {}, '
 DAMAGED = [
     b'', b'\xff\xfe', b'[1]', b'null', b'[' * 100_000, b'{"config": {}}',
-    b'{"a":' * 900 + b'1' + b'}' * 900, b'{"epoch": 1, "seconds": NaN}',
-    b'{"epoch": 1, "seconds": 1e999}', b'{"epoch": true, "seconds": 1}',
-    b'{"epoch": ' + b'9' * 5000 + b', "seconds": 1}',
-    b'{"epoch": 1, "seconds": 1' + b'0' * 400 + b'}',
-    b'{"epoch": 1, "seconds": -1}', b'{"heldout": 3}',
-    b'{"heldout": {"x": Infinity}}', b'{"config": [], "versions": {}}',
-    b'{"config": {}, "versions": {"jax": {}}}',
-    b'{"config": {}, "versions": {}, "version_changes": 3}']
+    b'{"a":' * 900 + b'1' + b'}' * 900, b'{"format": 2}', b'{"format": 1}',
+    FIELDS + b'"skipped_total": [], "ended_early": [], "seconds": NaN}',
+    FIELDS + b'"skipped_total": 1, "ended_early": [], "seconds": 1}',
+    b'{"format": 1, "held_out": 3}',
+    b'{"format": 1, "held_out": {"x": Infinity}}',
+    b'{"format": 1, "config": [], "versions": {}}']
 
 
 def refused_or_read(folder, name, data):
@@ -242,7 +217,7 @@ def refused_or_read(folder, name, data):
   except ValueError as error:
     # A config that reads well is another run's, in that folder.
     assert str(folder / name) in str(error) or (
-        f'--workdir={folder} holds a run with another' in str(error))
+        f'workdir={folder} holds a run' in str(error))
     assert (folder / name).read_bytes() == data
     return None
 
@@ -289,29 +264,3 @@ def test_what_is_not_finite_is_written_as_null(tmp_path):
       str(path), LINE | {'loss': float('nan'), 'x': [(1.0, float('inf'))]})
   assert workdir_lib.cut_lines(str(path), 1) == [
       LINE | {'loss': None, 'x': [[1.0, None]]}]
-
-
-def test_writing_follows_no_link_and_leaves_nothing_else(tmp_path):
-  path = tmp_path / 'file'
-  (tmp_path / 'outside').write_text('as it was')
-  (tmp_path / 'file.new').symlink_to(tmp_path / 'outside')
-  path.symlink_to(tmp_path / 'outside')
-  workdir_lib.write(str(path), 'text')
-  assert path.read_text() == 'text' and not path.is_symlink()
-  assert (tmp_path / 'outside').read_text() == 'as it was'
-  assert not os.path.lexists(tmp_path / 'file.new')
-
-
-def test_a_full_disk_is_an_error_with_the_path_and_changes_nothing(
-    tmp_path, monkeypatch):
-  path = tmp_path / 'file'
-  workdir_lib.write(str(path), 'as it was')
-  def full(descriptor):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-  monkeypatch.setattr(os, 'fsync', full)
-  with pytest.raises(OSError, match=f'No space left on device: .*{path}'):
-    workdir_lib.write(str(path), 'text')
-  assert path.read_text() == 'as it was'
-  assert not (tmp_path / 'file.new').exists()
-  with pytest.raises(OSError, match=f'No space left on device: .*{path}'):
-    workdir_lib.append_line(str(path), LINE)

@@ -1,0 +1,1 @@
+"""Environments of gymnax 1.0; a Config makes a TaskDistribution."""

@@ -12,6 +12,8 @@ cells, which must be inferred from rewards. Laskin et al. (2022), section 4:
 
 import dataclasses
 import functools
+from typing import Annotated
+from typing import Any
 
 import chex
 from flax import struct
@@ -32,7 +34,13 @@ LEFT, RIGHT, UP, DOWN, STAY = range(5)
 
 @struct.dataclass
 class EnvState(environment.EnvState):
-  """time [], position [2] (x, y), found [] (goals collected so far)."""
+  """The state of a grid.
+
+  Attributes:
+    time: [], steps in this episode.
+    position: [2], the agent's cell (x, y).
+    found: [], goals collected in this episode.
+  """
   time: chex.Array
   position: chex.Array
   found: chex.Array
@@ -40,14 +48,19 @@ class EnvState(environment.EnvState):
 
 @struct.dataclass
 class EnvParams(environment.EnvParams):
-  """The task: goals [G, 2] as (x, y), to be visited in this order."""
+  """The task.
+
+  Attributes:
+    goals: [G, 2], cells (x, y), to be visited in this order.
+    max_steps_in_episode: [].
+  """
   goals: chex.Array = dataclasses.field(
       default_factory=lambda: jnp.zeros((1, 2), jnp.int8))
-  max_steps_in_episode: int = 20
+  max_steps_in_episode: chex.Numeric = 20
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(config_lib.Checked):
   """A grid, its rules and its split into three sets of tasks.
 
   Attributes:
@@ -68,43 +81,64 @@ class Config:
     num_held_out: held-out tasks.
     split_seed: which tasks go where; the sets are disjoint for every seed.
   """
-  size: int = 9
-  num_goals: int = 1
+  size: Annotated[int, config_lib.Bound(
+      lambda x: x % 2 == 1 and 3 <= x <= 127,
+      'an odd number from 3 to 127')] = 9
+  num_goals: Annotated[int, config_lib.Bound(
+      lambda x: x in (1, 2), '1 or 2')] = 1
   episode_length: int = 20
   pays_once: bool = False
   random_start: bool = False
   terminate: bool = False
   same_cell: bool = True
-  num_train: int = 65
-  num_validation: int = 8
-  num_held_out: int = 8
-  split_seed: int = 0
+  num_train: config_lib.Count = 65
+  num_validation: config_lib.Count = 8
+  num_held_out: config_lib.Count = 8
+  split_seed: config_lib.Index = 0
 
-  def __post_init__(self):
-    check = functools.partial(config_lib.check, 'tasks')
-    check('size', self.size, self.size % 2 == 1 and 3 <= self.size <= 127,
-          'an odd number from 3 to 127')
-    check('num_goals', self.num_goals, self.num_goals in (1, 2), '1 or 2')
+  def check(self) -> None:
+    check = config_lib.check
     check('pays_once', self.pays_once, self.pays_once or self.num_goals == 1,
           'True when num_goals is 2')
-    check('split_seed', self.split_seed, self.split_seed >= 0, 'at least 0')
     # The way to a far corner, and from there to the opposite one.
     way = self.size - 1 if not self.random_start else 2 * (self.size - 1)
     way += (self.num_goals - 1) * 2 * (self.size - 1)
     check('episode_length', self.episode_length, self.episode_length >= way,
           f'at least {way}, to reach every goal from every start')
-    for name in ('num_train', 'num_validation', 'num_held_out'):
-      check(name, getattr(self, name), getattr(self, name) >= 1, 'at least 1')
     used = self.num_train + self.num_validation + self.num_held_out
     check('num_train + num_validation + num_held_out', used,
           used <= self.num_tasks, f'at most {self.num_tasks}, all there are')
 
   @property
   def num_tasks(self) -> int:
+    """How many different tasks there are."""
     cells = self.size**2
     if self.num_goals == 1:
       return cells
     return cells**2 if self.same_cell else cells * (cells - 1)
+
+  def make(self) -> types.TaskDistribution:
+    """The grids of this config."""
+    return tasks(self)
+
+  def draw(self, axes: Any, obs: np.ndarray, task: 'EnvParams') -> None:
+    """Draws an episode: cells by how often they were visited, and the goals.
+
+    Args:
+      axes: of Matplotlib.
+      obs: [T, 2].
+      task: of NumPy arrays.
+    """
+    x, y = obs.astype(int).T
+    counts = np.zeros((self.size, self.size))
+    np.add.at(counts, (y, x), 1)
+    axes.imshow(np.sqrt(counts), origin='lower', cmap='Blues', vmin=0,
+                vmax=np.sqrt(self.episode_length))
+    jitter = np.random.default_rng(0).uniform(-0.18, 0.18, (2, len(x)))
+    axes.plot(x + jitter[0], y + jitter[1], color='tab:blue', lw=0.8, alpha=0.7)
+    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]) - 0.5
+    for goal, colour in zip(np.asarray(task.goals), ('tab:red', 'tab:orange')):
+      axes.plot(*(goal + corners).T, color=colour, lw=2)
 
 
 DARK_ROOM = Config()
@@ -116,15 +150,19 @@ KEY_TO_DOOR = Config(
 
 
 class DarkRoom(environment.Environment):
-  """The grid as a gymnax 1.0 environment; equal configs are equal to jit."""
+  """The grid as a gymnax 1.0 environment; equal configs are equal to jit.
 
-  def __init__(self, config: Config = DARK_ROOM):
+  Attributes:
+    config: what it was made from.
+  """
+
+  def __init__(self, config: Config = DARK_ROOM) -> None:
     self.config = config
 
-  def __eq__(self, other):
+  def __eq__(self, other: object) -> bool:
     return isinstance(other, DarkRoom) and self.config == other.config
 
-  def __hash__(self):
+  def __hash__(self) -> int:
     return hash(self.config)
 
   @property
@@ -137,13 +175,15 @@ class DarkRoom(environment.Environment):
   def num_actions(self) -> int:
     return len(MOVES)
 
-  def action_space(self, params=None) -> spaces.Discrete:
+  def action_space(self, params: EnvParams | None = None) -> spaces.Discrete:
     return spaces.Discrete(len(MOVES))
 
-  def observation_space(self, params=None) -> spaces.Box:
+  def observation_space(self, params: EnvParams | None = None) -> spaces.Box:
     return spaces.Box(0, self.config.size - 1, (2,), jnp.int8)
 
-  def reset_env(self, key, params):
+  def reset_env(
+      self, key: chex.PRNGKey, params: EnvParams
+  ) -> tuple[chex.Array, EnvState]:
     if self.config.random_start:
       position = jax.random.randint(
           key, (2,), 0, self.config.size).astype(jnp.int8)
@@ -152,7 +192,10 @@ class DarkRoom(environment.Environment):
     state = EnvState(time=jnp.int32(0), position=position, found=jnp.int8(0))
     return self.observe(key, state, None, params), state
 
-  def step_env(self, key, state, action, params):
+  def step_env(
+      self, key: chex.PRNGKey, state: EnvState, action: chex.Array,
+      params: EnvParams,
+  ) -> tuple[chex.Array, EnvState, chex.Array, chex.Array, dict]:
     position = jnp.clip(
         state.position + jnp.asarray(MOVES)[action], 0, self.config.size - 1)
     goal = _next_goal(params, state.found)
@@ -167,7 +210,10 @@ class DarkRoom(environment.Environment):
     return (self.observe(key, state, action, params), state,
             reached.astype(jnp.float32), terminated, {})
 
-  def observe(self, key, state, action, params):
+  def observe(
+      self, key: chex.PRNGKey, state: EnvState, action: chex.Array | None,
+      params: EnvParams,
+  ) -> chex.Array:
     del key, action, params
     return state.position
 
@@ -180,11 +226,18 @@ def _next_goal(params: EnvParams, found: chex.Array) -> chex.Array:
   return jnp.where(found == 0, goals[0], goals[1])
 
 
-def walk(obs: chex.Array, target: chex.Array, key: chex.PRNGKey) -> chex.Array:
-  """An action on a shortest way from cell to cell [2], ties uniformly."""
-  arrays.check('obs [2] integer, target [2] integer, key [] key',
-               obs, target, key)
-  dx, dy = target[0] - obs[0], target[1] - obs[1]
+def goal_policy(
+    obs: chex.Array, goal: chex.Array, key: chex.PRNGKey
+) -> chex.Array:
+  """An action on a shortest way from cell to cell, ties uniformly.
+
+  Args:
+    obs: [2], the cell it starts from.
+    goal: [2], the cell it leads to.
+    key: of the ties.
+  """
+  arrays.check('obs [2] integer, goal [2] integer, key [] key', obs, goal, key)
+  dx, dy = goal[0] - obs[0], goal[1] - obs[1]
   horizontal = jnp.where(dx > 0, RIGHT, LEFT)
   vertical = jnp.where(dy > 0, UP, DOWN)
   sideways = jnp.where(dy == 0, True, (dx != 0) & jax.random.bernoulli(key))
@@ -197,11 +250,17 @@ def walk(obs: chex.Array, target: chex.Array, key: chex.PRNGKey) -> chex.Array:
 def optimal_policy(
     task: EnvParams, state: EnvState, key: chex.PRNGKey
 ) -> chex.Array:
-  """Straight to the next goal; once the last is found, it stays there."""
+  """Straight to the next goal; once the last is found, it stays there.
+
+  Args:
+    task: the goals.
+    state: where the agent is, and what it found.
+    key: of the ties.
+  """
   arrays.check('task.goals [G, 2] integer, state.position [2] integer, '
                'state.found [] integer', task.goals, state.position,
                state.found)
-  return walk(state.position, _next_goal(task, state.found), key)
+  return goal_policy(state.position, _next_goal(task, state.found), key)
 
 
 def optimal_return(config: Config, task: EnvParams) -> chex.Array:
@@ -216,7 +275,7 @@ def optimal_return(config: Config, task: EnvParams) -> chex.Array:
 
 
 def all_tasks(config: Config) -> EnvParams:
-  """Every task [M] of the law, in a fixed order."""
+  """Every task [M] there is, in a fixed order."""
   cells = np.indices((config.size,) * 2).reshape(2, -1).T.astype(np.int8)
   goals = cells[:, None]
   if config.num_goals == 2:
@@ -231,15 +290,17 @@ def all_tasks(config: Config) -> EnvParams:
 
 def tasks(config: Config = DARK_ROOM) -> types.TaskDistribution:
   """The task distribution of a grid: three disjoint sets by the split seed."""
-  support = all_tasks(config)
+  hypotheses = all_tasks(config)
   order = np.random.default_rng(config.split_seed).permutation(config.num_tasks)
   ends = np.cumsum(
       [config.num_train, config.num_validation, config.num_held_out])
   train, validation, held_out = (
-      jax.tree.map(lambda x, chosen=chosen: x[chosen], support)
+      jax.tree.map(lambda x, chosen=chosen: x[chosen], hypotheses)
       for chosen in np.split(order[:ends[-1]], ends[:-1]))
   return types.TaskDistribution(
       env=DarkRoom(config), train=train, validation=validation,
-      held_out=held_out, support=support, episode_length=config.episode_length,
+      held_out=held_out, episode_length=config.episode_length,
+      hypotheses=hypotheses,
       optimal_return=functools.partial(optimal_return, config),
-      optimal_policy=optimal_policy, walk=walk, num_goals=config.num_goals)
+      optimal_policy=optimal_policy, goal_policy=goal_policy,
+      num_goals=config.num_goals)

@@ -1,0 +1,1 @@
+"""Reinforcement learners: sources that are distilled, and references."""

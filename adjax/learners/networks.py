@@ -2,13 +2,12 @@
 
 Vectors, matrices, small integers and images all enter here and nowhere else.
 An environment may show its agent something else than the observation that
-histories hold: then it has `view(obs)`, what is seen, and `view_space`. A first
-person's frame is twenty thousand numbers, the pose that it is drawn from six;
-histories keep the pose and networks draw the frame again.
+histories hold: then it has `view(obs)`, what is seen, and `view_space`. A
+first-person frame is twenty thousand numbers, the pose that it is rendered from
+six; histories keep the pose and networks render the frame again.
 """
 
 import math
-from typing import Any
 
 import chex
 from flax import linen as nn
@@ -16,7 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from adjax import arrays
-from adjax.learners import acting
+from adjax import types
+from adjax.learners import stepping
+from adjax.learners import tables
 
 # Of an image, after its convolutions.
 _IMAGE_FEATURES = 128
@@ -37,12 +38,12 @@ class Observe(nn.Module):
     env: a gymnax environment.
     channels: of the convolutions, first to last; only images have any.
   """
-  env: Any
+  env: types.Env
   channels: tuple[int, ...] = (16, 32)
 
   @nn.compact
   def __call__(self, obs: chex.Array) -> chex.Array:
-    values = acting.integer_values(self.env)
+    values = tables.integer_values(self.env)
     shape = self.env.observation_space(self.env.default_params).shape
     arrays.check('obs [*B, *O] any', obs, O=shape)
     batch = obs.shape[:obs.ndim - len(shape)]
@@ -50,10 +51,10 @@ class Observe(nn.Module):
         self.env, 'view') and max(n for _, n in values) <= _LARGEST_TABLE:
       arrays.check('obs [...] integer', obs)
       return _tables(obs.reshape(*batch, -1), values)
-    view, space = acting.view(self.env), acting.view_space(self.env)
-    seen = jax.vmap(view)(obs.reshape(-1, *shape))
-    x = seen.astype(jnp.float32)
-    if seen.dtype == jnp.uint8:
+    view, space = stepping.view(self.env), stepping.view_space(self.env)
+    viewed = jax.vmap(view)(obs.reshape(-1, *shape))
+    x = viewed.astype(jnp.float32)
+    if viewed.dtype == jnp.uint8:
       x = x / 255
     if len(space.shape) == 3:
       for channels in self.channels:
@@ -67,13 +68,22 @@ class Observe(nn.Module):
 def with_rewards(
     features: chex.Array, rewards: chex.Array, count: int
 ) -> chex.Array:
-  """Features [..., F] beside how many rewards [...] there were, up to count."""
+  """Features, and beside them how many rewards there were in this episode.
+
+  Args:
+    features: [..., F].
+    rewards: [...], at most count.
+    count: as count_rewards of tabular_q.Config; with 0 nothing is added.
+
+  Returns:
+    [..., F + count + 1], or the features themselves.
+  """
   arrays.check('features [*B, F] float, rewards [*B] integer',
                features, rewards)
   if not count:
     return features
-  told = jax.nn.one_hot(rewards, count + 1)
-  return jnp.concatenate([features, told], -1)
+  return jnp.concatenate(
+      [features, jax.nn.one_hot(rewards, count + 1)], -1)
 
 
 class Convolution(nn.Module):
@@ -82,6 +92,9 @@ class Convolution(nn.Module):
   A batch of learners has a batch of kernels, of which XLA makes a grouped
   convolution: on a CPU the product took a third of its time for two learners
   and half of it for sixteen.
+
+  Attributes:
+    channels: of what comes out.
   """
   channels: int
 
@@ -92,12 +105,16 @@ class Convolution(nn.Module):
     out = [-(-n // 2) for n in size]
     pad = [max(2 * n + 1 - m, 0) for n, m in zip(out, size)]
     x = jnp.pad(x, [(0, 0), *((p // 2, p - p // 2) for p in pad), (0, 0)])
-    pieces = [x[:, i:i + 2 * out[0] - 1:2, j:j + 2 * out[1] - 1:2]
-              for i in range(3) for j in range(3)]
-    return nn.Dense(self.channels)(jnp.concatenate(pieces, -1))
+    windows = [x[:, i:i + 2 * out[0] - 1:2, j:j + 2 * out[1] - 1:2]
+               for i in range(3) for j in range(3)]
+    return nn.Dense(self.channels)(jnp.concatenate(windows, -1))
 
 
-def _tables(obs, values):
+def _tables(
+    obs: chex.Array, values: tuple[tuple[int, int], ...]
+) -> chex.Array:
+  """Of each coordinate [..., M], its row of a table and its rank from -1 to 1.
+  """
   low, sizes = zip(*values)
   rank = obs.astype(jnp.int32) - jnp.array(low)
   last = jnp.maximum(jnp.array(sizes) - 1, 1)

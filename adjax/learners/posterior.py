@@ -1,14 +1,14 @@
 """Posterior sampling over tasks (Thompson 1933; Strens 2000, for whole MDPs).
 
-A learner that knows the law of the tasks, their dynamics and the optimal policy
-of each, and lacks only which task it is in. It keeps the hypotheses that
-explain everything seen so far, follows the optimal policy of one of them, and
-draws another as soon as that one is refuted. On the grids that is the search
-for a goal by someone who knows how to walk.
+A learner that knows the distribution of the tasks, their dynamics and the
+optimal policy of each, and lacks only which task it is in. It keeps the
+hypotheses that explain everything seen so far, follows the optimal policy of
+one of them, and samples another as soon as that one is refuted. On the grids
+that is the search for a goal by someone who knows the way to every cell.
 """
 
 import dataclasses
-from typing import Any
+from typing import Annotated
 from typing import NamedTuple
 
 import chex
@@ -17,28 +17,38 @@ import jax.numpy as jnp
 
 from adjax import config as config_lib
 from adjax import types
-from adjax.learners import acting
+from adjax.learners import exploration
+from adjax.learners import stepping
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-  """Which tasks it holds possible at first.
+class Config(config_lib.Checked):
+  """Posterior sampling.
 
   Attributes:
-    prior: 'all', the whole task law, or 'train', the training tasks alone (an
-      ablation: it can then never find a task outside of them).
+    prior: which tasks it holds possible at first: 'all', the whole
+      distribution, or 'train', the training tasks alone (an ablation: it can
+      then never find a task outside of them).
   """
-  prior: str = 'all'
+  prior: Annotated[str, config_lib.Bound(
+      lambda x: x in ('all', 'train'), "'all' or 'train'")] = 'all'
 
-  def __post_init__(self):
-    config_lib.check('source', 'prior', self.prior,
-                     self.prior in ('all', 'train'), "'all' or 'train'")
+  def make(self, tasks: types.TaskDistribution) -> types.Learner:
+    """Posterior sampling over the hypotheses of some tasks."""
+    return learner(self, tasks)
 
 
 class State(NamedTuple):
-  """place; each hypothesis's own env_state [M]; alive [M]; target []."""
-  place: acting.Place
-  imagined: Any
+  """What posterior sampling keeps.
+
+  Attributes:
+    actor: its ActorState.
+    imagined: [M], the env_state of each hypothesis's own environment.
+    alive: [M], whether a hypothesis is not refuted.
+    target: [], the index of the one that is acted on.
+  """
+  actor: stepping.ActorState
+  imagined: types.PyTree
   alive: chex.Array
   target: chex.Array
 
@@ -49,49 +59,52 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   Every hypothesis is stepped with the key of the real environment, so that what
   is random there (a reset to a random cell) comes out alike, and it is dropped
   for good when its observation, reward or end of episode differs. Should all be
-  dropped (the task was not in the prior), targets are drawn from all of them.
+  dropped (the task was not in the prior), targets are any of them.
 
   Raises:
-    ValueError: if the tasks have no finite support or no optimal policy.
+    ValueError: if the tasks have no hypotheses or no optimal policy.
   """
-  prior = tasks.support if config.prior == 'all' else tasks.train
-  if prior is None or tasks.optimal_policy is None:
-    raise ValueError('source: posterior sampling needs tasks with a finite '
-                     'support and an optimal policy')
-  env, size = tasks.env, types.num_tasks(prior)
+  env, optimal_policy = tasks.env, tasks.optimal_policy
+  prior = tasks.hypotheses if config.prior == 'all' else tasks.train
+  if prior is None or optimal_policy is None:
+    raise ValueError('tasks: must have hypotheses and an optimal policy for '
+                     'posterior sampling')
+  size = types.num_tasks(prior)
 
-  def draw(alive, key):
-    return acting.pick(alive | ~alive.any(), jax.random.uniform(key))
+  def sample_target(alive: chex.Array, key: chex.PRNGKey) -> chex.Array:
+    return exploration.choose_allowed(
+        alive | ~alive.any(), jax.random.uniform(key))
 
-  def init(task, key):
-    reset_key, draw_key = jax.random.split(key)
-    place = acting.begin(env, task, reset_key)
+  def is_same(many: chex.Array, one: chex.Array) -> chex.Array:
+    return (many == one).reshape(size, -1).all(-1)
+
+  def init(task: types.Task, key: chex.PRNGKey) -> State:
+    reset_key, target_key = jax.random.split(key)
+    actor = stepping.reset(env, task, reset_key)
     obs, imagined = jax.vmap(env.reset, (None, 0))(reset_key, prior)
-    alive = _same(obs, place.obs)
-    return State(place, imagined, alive, draw(alive, draw_key))
+    alive = is_same(obs, actor.obs)
+    return State(actor, imagined, alive, sample_target(alive, target_key))
 
-  def step(task, state, key):
-    action_key, env_key, draw_key = jax.random.split(key, 3)
+  def step(
+      task: types.Task, state: State, key: chex.PRNGKey
+  ) -> tuple[State, types.Transition]:
+    action_key, env_key, target_key = jax.random.split(key, 3)
     target, imagined = jax.tree.map(
         lambda x: x[state.target], (prior, state.imagined))
-    action = tasks.optimal_policy(target, imagined, action_key)
-    place, seen = acting.act(env, task, state.place, action, env_key)
-
-    def imagine(hypothesis, env_state):
-      there = acting.Place(env_state, state.place.obs)
-      there, expected = acting.act(env, hypothesis, there, action, env_key)
-      return there, expected
-
-    there, expected = jax.vmap(imagine)(prior, state.imagined)
+    action = optimal_policy(target, imagined, action_key)
+    actor, transition = stepping.step(env, task, state.actor, action, env_key)
+    there, expected = jax.vmap(
+        lambda hypothesis, env_state: stepping.step(
+            env, hypothesis, stepping.ActorState(env_state, state.actor.obs),
+            action, env_key))(prior, state.imagined)
     alive = (
-        state.alive & _same(there.obs, place.obs)
-        & _same(expected.next_obs, seen.next_obs)
-        & (expected.reward == seen.reward) & (expected.done == seen.done))
+        state.alive & is_same(there.obs, actor.obs)
+        & is_same(expected.next_obs, transition.next_obs)
+        & (expected.reward == transition.reward)
+        & (expected.done == transition.done))
     target = jnp.where(
-        alive[state.target], state.target, draw(alive, draw_key))
-    return State(place, there.env_state, alive, target), acting.single(seen)
-
-  def _same(many, one):
-    return (many == one).reshape(size, -1).all(-1)
+        alive[state.target], state.target, sample_target(alive, target_key))
+    return (State(actor, there.env_state, alive, target),
+            stepping.single(transition))
 
   return types.Learner(init, step)

@@ -6,7 +6,6 @@ way to it.
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import chex
@@ -15,11 +14,13 @@ import jax.numpy as jnp
 
 from adjax import config as config_lib
 from adjax import types
-from adjax.learners import acting
+from adjax.learners import exploration
+from adjax.learners import stepping
+from adjax.learners import tables
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(config_lib.Checked):
   """R-max for deterministic dynamics: an action tried once is known.
 
   Attributes:
@@ -31,76 +32,80 @@ class Config:
     epsilon: the share of random actions.
     sweeps: Bellman sweeps over the whole table a step; what a step has taught
       travels that many cells at once and the rest of the way in later steps.
-    count_rewards: as for tabular Q-learning.
+    count_rewards: as in tabular_q.Config.
   """
-  discount: float = 0.9
+  discount: config_lib.Rate = 0.9
   optimism: float = 7.0
-  epsilon: float = 0.0
-  sweeps: int = 4
-  count_rewards: int = 0
+  epsilon: config_lib.Fraction = 0.0
+  sweeps: config_lib.Count = 4
+  count_rewards: config_lib.Index = 0
 
-  def __post_init__(self):
-    check = functools.partial(config_lib.check, 'source')
-    check('discount', self.discount, 0.0 <= self.discount < 1.0,
-          'from 0 to below 1')
-    check('epsilon', self.epsilon, 0.0 <= self.epsilon <= 1.0, 'from 0 to 1')
-    check('sweeps', self.sweeps, self.sweeps >= 1, 'at least 1')
-    check('count_rewards', self.count_rewards, self.count_rewards >= 0,
-          'at least 0')
+  def make(self, tasks: types.TaskDistribution) -> types.Learner:
+    """R-max on some tasks."""
+    return learner(self, tasks)
 
 
 class State(NamedTuple):
-  """place; the model, each [rows, A], and the values planned in it; rewards.
+  """What R-max keeps: a model, and the values planned in it.
 
-  going_on is the discount, or 0 where an action ends the episode by itself.
+  Attributes:
+    actor: its ActorState.
+    successor: [rows, A], the row that each action leads to.
+    reward: [rows, A], what it pays.
+    discount: [rows, A], of what comes after it; 0 where it ends the episode by
+      itself.
+    known: [rows, A], whether it was tried.
+    values: [rows, A].
+    rewards: [], how many there were in the present episode.
   """
-  place: acting.Place
+  actor: stepping.ActorState
   successor: chex.Array
   reward: chex.Array
-  going_on: chex.Array
+  discount: chex.Array
   known: chex.Array
   values: chex.Array
   rewards: chex.Array
 
 
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
-  """R-max on a table of observations (times rewards so far)."""
-  env, table = tasks.env, acting.table(tasks.env)
-  counts = config.count_rewards + 1
-  shape = (table.size * counts, acting.num_actions(env))
+  """R-max on a table of observations (times rewards so far).
 
-  def row(obs, rewards):
-    return table.index(obs) * counts + jnp.minimum(rewards, counts - 1)
+  Raises:
+    ValueError: if the observations are not small integers.
+  """
+  env = tasks.env
+  table = tables.table(env, config.count_rewards)
+  shape = (table.size, stepping.num_actions(env))
 
-  def init(task, key):
+  def init(task: types.Task, key: chex.PRNGKey) -> State:
     return State(
-        acting.begin(env, task, key), jnp.zeros(shape, jnp.int32),
+        stepping.reset(env, task, key), jnp.zeros(shape, jnp.int32),
         jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape, bool),
         jnp.full(shape, config.optimism), jnp.int32(0))
 
-  def step(task, state, chance):
-    u, env_key = chance
-    here = row(state.place.obs, state.rewards)
-    action = acting.epsilon_greedy(
-        state.values[here], config.epsilon, u)
-    place, seen = acting.act(env, task, state.place, action, env_key)
-    rewards = state.rewards + (seen.reward > 0)
-    successor = state.successor.at[here, action].set(
-        row(seen.next_obs, rewards))
-    reward = state.reward.at[here, action].set(seen.reward)
-    known = state.known.at[here, action].set(True)
-    going_on = state.going_on.at[here, action].set(
-        config.discount * ~seen.terminated)
+  def step(
+      task: types.Task, state: State, noise: types.PyTree
+  ) -> tuple[State, types.Transition]:
+    u, env_key = noise
+    row = table.row(state.actor.obs, state.rewards)
+    action = exploration.epsilon_greedy(state.values[row], config.epsilon, u)
+    actor, transition = stepping.step(env, task, state.actor, action, env_key)
+    rewards = state.rewards + (transition.reward > 0)
+    successor = state.successor.at[row, action].set(
+        table.row(transition.next_obs, rewards))
+    reward = state.reward.at[row, action].set(transition.reward)
+    known = state.known.at[row, action].set(True)
+    discount = state.discount.at[row, action].set(
+        config.discount * ~transition.terminated)
 
-    def sweep(values, _):
+    def sweep(values: chex.Array, _: None) -> tuple[chex.Array, None]:
       best = values.max(-1)[successor]
-      return jnp.where(known, reward + going_on * best, config.optimism), None
+      return jnp.where(known, reward + discount * best, config.optimism), None
 
     values, _ = jax.lax.scan(sweep, state.values, None, config.sweeps)
-    rewards = jnp.where(seen.done, 0, rewards)
-    state = State(
-        place, successor, reward, going_on, known, values, rewards)
-    return state, acting.single(seen)
+    rewards = jnp.where(transition.done, 0, rewards)
+    state = State(actor, successor, reward, discount, known, values, rewards)
+    return state, stepping.single(transition)
 
   return types.Learner(
-      init, step, draw=acting.beside_env_keys(acting.uniform))
+      init, step, sample_noise=stepping.with_env_keys(exploration.uniform))

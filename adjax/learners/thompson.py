@@ -1,13 +1,13 @@
 """Thompson sampling (Thompson 1933), a bandit learner.
 
-Draws what each arm pays from its posterior and pulls the arm with the highest
-draw. It looks at no observation, so it is for environments whose episodes are
+Samples what each arm pays from its posterior and pulls the arm with the highest
+sample. It looks at no observation, so it is for environments whose episodes are
 one step. It knows the kind of rewards and a prior for every arm by itself, not
-that arms have laws in common.
+that the arms of a task are distributed together.
 """
 
 import dataclasses
-import functools
+from typing import Annotated
 
 import chex
 import jax
@@ -16,45 +16,58 @@ import jax.numpy as jnp
 from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
-from adjax.learners import acting
+from adjax.learners import bandits
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(config_lib.Checked):
   """Thompson sampling.
 
   Attributes:
     rewards: 'bernoulli', in {0, 1}, with the prior Beta(1, 1), which is uniform
       on [0, 1]; or 'gaussian', with a normal prior and the fields below.
     noise: the standard deviation of Gaussian rewards, known to the learner.
-    prior_mean: of what an arm pays,
-    prior_deviation: and its standard deviation; a uniform mean on [0, 1] has
-      .29.
+    prior_mean: the mean of the normal prior of what an arm pays.
+    prior_deviation: the standard deviation of that prior; a uniform mean on
+      [0, 1] has .29.
   """
-  rewards: str = 'bernoulli'
-  noise: float = 0.3
+  rewards: Annotated[str, config_lib.Bound(
+      lambda x: x in ('bernoulli', 'gaussian'),
+      "'bernoulli' or 'gaussian'")] = 'bernoulli'
+  noise: config_lib.Positive = 0.3
   prior_mean: float = 0.5
-  prior_deviation: float = 0.3
+  prior_deviation: config_lib.Positive = 0.3
 
-  def __post_init__(self):
-    check = functools.partial(config_lib.check, 'source')
-    check('rewards', self.rewards, self.rewards in ('bernoulli', 'gaussian'),
-          '\'bernoulli\' or \'gaussian\'')
-    for name in ('noise', 'prior_deviation'):
-      check(name, getattr(self, name), getattr(self, name) > 0, 'above 0')
+  def make(self, tasks: types.TaskDistribution) -> types.Learner:
+    """Thompson sampling on some bandits."""
+    return learner(self, tasks)
 
 
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
-  """Thompson sampling on the arms of a bandit."""
+  """Thompson sampling on the arms of a bandit.
 
-  def choose(pulls, total, key):
+  Raises:
+    ValueError: if the environment does not say of itself, in its config, that
+      it pays the rewards that the posterior is for.
+  """
+  env_config = getattr(tasks.env, 'config', None)
+  right = tuple(getattr(env_config, name, None) for name in ('reward', 'noise'))
+  if config.rewards != right[0] or (
+      config.rewards == 'gaussian' and config.noise != right[1]):
+    raise ValueError(
+        f'rewards={config.rewards!r}, noise={config.noise}: must be those of '
+        f'the tasks, reward={right[0]!r}, noise={right[1]}')
+
+  def choose(
+      pulls: chex.Array, total: chex.Array, key: chex.PRNGKey
+  ) -> chex.Array:
     first, second = posterior(config, pulls, total)
     if config.rewards == 'bernoulli':
       return jnp.argmax(beta(key, first, second))
     return jnp.argmax(first + second * jax.random.normal(key, pulls.shape))
 
   # A key for each call: so many numbers for many calls would fill a cache.
-  return acting.bandit(tasks.env, choose, jax.random.split)
+  return bandits.learner(tasks.env, choose, jax.random.split)
 
 
 def posterior(
@@ -68,7 +81,8 @@ def posterior(
     total: [A], what that paid.
 
   Returns:
-    a and b of Beta(a, b), or mean and standard deviation of a normal law.
+    a and b of Beta(a, b), or mean and standard deviation of a normal
+    distribution.
   """
   arrays.check('pulls [A] number, total [A] number', pulls, total)
   if config.rewards == 'bernoulli':
@@ -80,7 +94,13 @@ def posterior(
 
 
 def beta(key: chex.PRNGKey, a: chex.Array, b: chex.Array) -> chex.Array:
-  """Draws from Beta(a, b), elementwise, for a and b of at least 1."""
+  """Samples of Beta(a, b), elementwise.
+
+  Args:
+    key: one key.
+    a: [...], at least 1.
+    b: [...], at least 1.
+  """
   arrays.check('key [] key, a [*S] float, b [*S] float', key, a, b)
   x, y = gamma(key, jnp.stack([a, b]))
   return x / (x + y)
@@ -89,13 +109,18 @@ def beta(key: chex.PRNGKey, a: chex.Array, b: chex.Array) -> chex.Array:
 def gamma(
     key: chex.PRNGKey, shape: chex.Array, candidates: int = 4
 ) -> chex.Array:
-  """Draws from Gamma(shape), elementwise, for shapes of at least 1.
+  """Samples of Gamma(shape), elementwise.
 
   Marsaglia and Tsang's (2000) rejection sampling, with a fixed number of
   candidates: each is taken with a probability of more than .95, and in fewer
-  than 7 of a million draws none is and the first stands. jax.random.gamma loops
-  until one is taken, element by element, which takes three times as long on a
-  CPU.
+  than 7 of a million samples none is and the first stands. jax.random.gamma
+  loops until one is taken, element by element, which takes three times as long
+  on a CPU.
+
+  Args:
+    key: one key.
+    shape: [...], at least 1.
+    candidates: how many there are of each sample.
   """
   arrays.check('key [] key, shape [...] float', key, shape)
   normal_key, uniform_key = jax.random.split(key)

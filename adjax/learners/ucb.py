@@ -10,7 +10,6 @@ paid on average. Ties are broken uniformly, the first pulls included.
 """
 
 import dataclasses
-import functools
 
 import chex
 import jax.numpy as jnp
@@ -18,38 +17,46 @@ import jax.numpy as jnp
 from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
-from adjax.learners import acting
+from adjax.learners import bandits
+from adjax.learners import exploration
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(config_lib.Checked):
   """UCB1.
 
   Attributes:
-    exploration: the weight of the bonus. In 100 pulls of ten Bernoulli arms
-      under the 'odd' law, .1 to .2 earn 82.3, 0 82.2, the .3 that reproductions
-      of Laskin et al. use 81.6, .5 78.6, and the textbook's sqrt(2) 64.3.
+    exploration: the weight of the bonus. In 100 pulls of ten Bernoulli arms of
+      the 'odd' distribution, .1 to .2 earn 82.3, 0 82.2, the .3 that
+      reproductions of Laskin et al. use 81.6, .5 78.6, and the textbook's
+      sqrt(2) 64.3.
   """
-  exploration: float = 0.15
+  exploration: config_lib.NonNegative = 0.15
 
-  def __post_init__(self):
-    check = functools.partial(config_lib.check, 'source')
-    check('exploration', self.exploration, self.exploration >= 0, 'at least 0')
+  def make(self, tasks: types.TaskDistribution) -> types.Learner:
+    """UCB1 on some bandits."""
+    return learner(self, tasks)
 
 
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """UCB1 on the arms of a bandit."""
-  return acting.bandit(
-      tasks.env, lambda pulls, total, u: acting.epsilon_greedy(
-          indices(config, pulls, total), 0.0, u), acting.uniform)
+  return bandits.learner(
+      tasks.env, lambda pulls, total, u: exploration.epsilon_greedy(
+          indices(config, pulls, total), 0.0, u), exploration.uniform)
 
 
 def indices(
     config: Config, pulls: chex.Array, total: chex.Array
 ) -> chex.Array:
-  """The index [A] of every arm; infinite for those not pulled yet."""
+  """The index [A] of every arm; infinite for those not pulled yet.
+
+  Args:
+    config: the weight of the bonus.
+    pulls: [A], how often each arm was pulled.
+    total: [A], what that paid.
+  """
   arrays.check('pulls [A] number, total [A] number', pulls, total)
   n = jnp.maximum(pulls, 1.0)
-  log_t = jnp.log(jnp.maximum(acting.fold(jnp.add, pulls), 1.0))
+  log_t = jnp.log(jnp.maximum(exploration.reduce_values(jnp.add, pulls), 1.0))
   return jnp.where(pulls == 0, jnp.inf,
                    total / n + config.exploration * jnp.sqrt(log_t / n))

@@ -9,6 +9,21 @@
 # every process finishes its epoch or gives it up, and the same command takes
 # the run up again, with the same number of processes or another.
 set -uo pipefail
+
+# What was ignored when it began, as SIGINT in the background of a script, bash
+# cannot trap: then it begins once more, with nothing ignored.
+if [[ -n $(trap -p INT TERM) && -z ${ADJAX_SIGNALS:-} ]]; then
+  export ADJAX_SIGNALS=default
+  if env --default-signal=INT,TERM true 2>/dev/null; then
+    exec env --default-signal=INT,TERM bash "$0" "$@"
+  fi
+  # The env of macOS and of old systems has no such option.
+  exec python3 -c 'import os, signal, sys
+for number in signal.SIGINT, signal.SIGTERM:
+  signal.signal(number, signal.SIG_DFL)
+os.execvp("bash", ["bash", *sys.argv[1:]])' "$0" "$@"
+fi
+
 processes=${PROCESSES:-2}
 port=${PORT:-12355}
 

@@ -1,0 +1,198 @@
+"""What all launchers do alike at their outermost.
+
+Only what --help needs is imported at the top: jax and gymnax take seconds.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from absl import app
+from absl import flags
+from absl import logging
+
+if TYPE_CHECKING:
+  from adjax.experiment import specification
+
+_EXPERIMENT = flags.DEFINE_string(
+    'experiment', 'quick', 'What to run: a preset, as --list shows them, '
+    'path/to/file.py[:NAME], or module:NAME; NAME is `experiment` by default.')
+_SIZE = flags.DEFINE_enum(
+    'size', 'cpu', ('cpu', 'gpu'),
+    'A preset\'s size: cpu is minutes on two cores, gpu has a wider model, '
+    'larger batches and five seeds.')
+_SET = flags.DEFINE_multi_string(
+    'set', [], 'Replaces a field of the experiment, as in '
+    '--set method.batch_size=64, or a component, as in --set source=tabular_q '
+    'or --set tasks=file.py:Tasks. May be repeated.')
+_CACHE = flags.DEFINE_string(
+    'compilation_cache', os.path.join('~', '.cache', 'adjax'),
+    'Where compiled programs are kept for the next start; "" for nowhere. '
+    'JAX_COMPILATION_CACHE_DIR, if set, is used instead.')
+_DEVICES = flags.DEFINE_integer(
+    'cpu_devices', None, 'As how many devices the cores of a machine without '
+    'accelerator are used; each has its own copy of the histories. Default: '
+    'JAX_NUM_CPU_DEVICES, or one for each core, up to 8.', 1)
+_DISTRIBUTED = flags.DEFINE_bool(
+    'distributed', False, 'This is one of several processes of one run; Slurm, '
+    'Open MPI, Kubernetes and TPU pods tell which.')
+_COORDINATOR = flags.DEFINE_string(
+    'coordinator_address', None, 'With --distributed where nothing tells: '
+    'HOST:PORT of process 0.')
+_NUM_PROCESSES = flags.DEFINE_integer(
+    'num_processes', None, 'Beside --coordinator_address: how many.', 1)
+_PROCESS_ID = flags.DEFINE_integer(
+    'process_id', None, 'Beside --coordinator_address: which, from 0.', 0)
+
+# The exit code when another process is lost, which jax itself uses, too: unlike
+# an error of one's own it is worth another try.
+LOST = 134
+
+
+def start(
+    body: Callable[[], int | None], argv: Sequence[str] | None = None
+) -> None:
+  """Runs a program to its exit code.
+
+  Args:
+    body: the program, after its flags have been read.
+    argv: its name and arguments; those of the process by default.
+  """
+  sys.argv = list(argv or sys.argv)
+  # What --help shows: the program's own text and flags, wherever it was called.
+  sys.modules['__main__'].__doc__ = sys.modules[body.__module__].__doc__
+  for module in (body.__module__, __name__):
+    for flag in flags.FLAGS.get_flags_for_module(module):
+      flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+  app.run(_wrap(body))
+
+
+def _wrap(body: Callable[[], int | None]) -> Callable[[Sequence[str]], int]:
+  """What the user did wrong becomes one line and exit code 1."""
+  @functools.wraps(body)
+  def wrapped(argv: Sequence[str]) -> int:
+    # jax speaks of the accelerators it looked for in vain.
+    logging.set_verbosity(logging.WARNING)
+    for number in signal.SIGTERM, signal.SIGINT:
+      signal.signal(number, lambda number, frame: os._exit(128 + number))
+    try:
+      if len(argv) > 1:
+        raise ValueError(f'unexpected argument {argv[1]!r}; fields are set '
+                         'with --set name=value')
+      prepare()
+      return body() or 0
+    except (ValueError, OSError, RuntimeError, FloatingPointError,
+            MemoryError) as error:
+      print(f'error: {error}', file=sys.stderr)
+      return LOST if _DISTRIBUTED.value and _is_of_peers(error) else 1
+
+  return wrapped
+
+
+def _is_of_peers(error: BaseException) -> bool:
+  """Whether it comes of processes that cannot reach each other."""
+  return any(name in str(error) for name in (
+      'Gloo', 'NCCL', 'coordination service', 'Connection reset'))
+
+
+def experiment() -> 'specification.Experiment':
+  """The experiment that --experiment, --size and --set tell.
+
+  Raises:
+    ValueError: naming the flag.
+  """
+  from adjax import presets
+  from adjax.experiment import specification
+  name = _EXPERIMENT.value
+  with _naming('--'):
+    if '.py' in name or ':' in name:
+      found = specification.load('experiment', name)
+      if not isinstance(found, specification.Experiment):
+        raise ValueError(f'experiment={name}: must be an adjax.Experiment; it '
+                         f'is a {type(found).__name__}')
+    else:
+      found = presets.get(name, _SIZE.value)
+  with _naming('--set '):
+    return specification.override(found, _SET.value)
+
+
+@contextlib.contextmanager
+def _naming(flag: str) -> Iterator[None]:
+  """Tells where a field that an error names was given."""
+  try:
+    yield
+  except ValueError as error:
+    raise ValueError(flag + str(error)) from None
+
+
+def prepare() -> None:
+  """Sets jax up; before anything else, since importing gymnax starts it."""
+  if _DISTRIBUTED.value:
+    join()
+  import jax
+  told = 'JAX_NUM_CPU_DEVICES' in os.environ or (
+      'xla_force_host_platform_device_count' in os.environ.get('XLA_FLAGS', ''))
+  if _DEVICES.value or not told:
+    # Of several processes, each uses its cores as one device: with more, what
+    # they tell each other can be told in another order, and they wait forever.
+    jax.config.update('jax_num_cpu_devices', _DEVICES.value or (
+        1 if _DISTRIBUTED.value else cpu_devices()))
+  cache = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+  if cache is None and _CACHE.value:
+    jax.config.update('jax_compilation_cache_dir', os.path.join(
+        os.path.expanduser(_CACHE.value), processor()))
+    # The many small programs of a start are worth keeping, too.
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+    jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+
+
+def join() -> None:
+  """Joins the other processes of this run.
+
+  Raises:
+    ValueError: if nothing tells which they are.
+  """
+  # Else it takes SIGTERM for itself, and nobody else hears of it.
+  os.environ['JAX_ENABLE_PREEMPTION_SERVICE'] = 'false'
+  import jax
+  told = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+  if any(x is not None for x in told) and None in told:
+    raise ValueError('--coordinator_address, --num_processes, --process_id: '
+                     f'must be given together; given {told}')
+  try:
+    jax.distributed.initialize(*told)
+  except ValueError as error:
+    raise ValueError(
+        f'--distributed: nothing here tells which processes there are ({error})'
+        '; give --coordinator_address, --num_processes and --process_id'
+    ) from None
+
+
+def cpu_devices() -> int:
+  """One for each core, as a power of two up to 8, so that batches divide.
+
+  Small steps, as learners and decoding take them, fill one core at best; two
+  devices on two cores take them 1.5 to 2 times as fast.
+  """
+  # Those that this process may use, where the system tells.
+  cores = (len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity')
+           else os.cpu_count() or 1)
+  return 2 ** min(3, cores.bit_length() - 1)
+
+
+def processor() -> str:
+  """A name for what compiled programs may rely on of this processor."""
+  try:
+    with open('/proc/cpuinfo', encoding='utf-8') as file:
+      said = next(line for line in file if line.startswith(('flags', 'Feat')))
+  except (OSError, StopIteration):
+    said = platform.processor() + platform.machine()
+  return hashlib.sha256(said.encode()).hexdigest()[:8]

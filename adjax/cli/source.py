@@ -1,0 +1,67 @@
+"""The data before it is distilled: does the source improve, and how fast?
+
+  adjax source --experiment=dark_room_q --episodes=200
+
+Prints the mean return by episode, as a share of the optimum on the same tasks,
+of an experiment's source (as it is, before any selection) and of the
+references. Of a source of several actors it is the mean over them, by their own
+episodes. Last, the worst task's share of its own optimum at the end.
+"""
+
+from absl import flags
+
+from adjax.cli import launcher
+
+_EPISODES = flags.DEFINE_integer('episodes', 50, 'Episodes of a history.', 1)
+_TASKS = flags.DEFINE_enum(
+    'tasks', 'validation', ('train', 'validation', 'held_out'),
+    'On which tasks; held_out is for final figures alone.')
+_RUNS = flags.DEFINE_integer('runs', 32, 'Histories on each task.', 1)
+
+
+def main() -> int:
+  """Prints the table; returns the exit code."""
+  import jax
+  import numpy as np
+
+  from adjax import histories
+  from adjax import metrics
+  from adjax.experiment import report
+  from adjax.learners import references
+
+  experiment = launcher.experiment()
+  tasks = experiment.tasks.make()
+  some = getattr(tasks, _TASKS.value)
+  optimum = report.optimum(tasks, some)
+  edges = [n for n in (1, 2, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 2000)
+           if n < _EPISODES.value] + [_EPISODES.value]
+  print(f'{"up to episode":28}' + ''.join(f'{n:7}' for n in edges)
+        + '  worst task')
+  learners = [('random', references.random(tasks))]
+  if experiment.source is not None:
+    learners.insert(0, (f'source of {experiment.name}',
+                        experiment.source.make(tasks)))
+  if tasks.goal_policy is not None:
+    learners.append(('random walk with memory',
+                     references.random_walk_with_memory(tasks)))
+  for name, learner in learners:
+    history, _ = histories.generate(
+        learner, some, jax.random.key(experiment.seed), _RUNS.value,
+        _EPISODES.value * tasks.episode_length)
+    by_task = np.nanmean(metrics.learning_curves(
+        history.reward, history.done, _EPISODES.value), 1)  # [N, E].
+    # The mean of the last tenth before each of these episodes.
+    recent = [by_task[:, n - max(1, n // 10):n].mean(1) for n in edges]
+    shares = [x.mean() / optimum.mean() for x in recent]
+    print(f'{name:28}' + ''.join(f'{share:7.3f}' for share in shares)
+          + f'{(recent[-1] / optimum).min():12.3f}')
+  return 0
+
+
+def start(argv: list[str] | None = None) -> None:
+  """The program."""
+  launcher.start(main, argv)
+
+
+if __name__ == '__main__':
+  start()

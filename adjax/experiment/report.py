@@ -1,0 +1,217 @@
+"""The figures of a run: an epoch's line, the result, the last words."""
+
+from typing import Any
+
+import chex
+import jax
+import numpy as np
+
+from adjax import devices
+from adjax import histories
+from adjax import metrics
+from adjax import types
+from adjax.experiment import clock as clock_lib
+from adjax.experiment import setup as setup_lib
+from adjax.learners import references
+
+
+def optimum(tasks: types.TaskDistribution, some: types.Task) -> np.ndarray:
+  """The optimal return [N] of each of some tasks; 1 where nobody knows it."""
+  if tasks.optimal_return is None:
+    return np.ones(types.num_tasks(some), np.float32)
+  return np.asarray(jax.vmap(tasks.optimal_return)(some))
+
+
+def epoch_line(
+    number: int, measured: dict[str, Any], optima: dict[str, np.ndarray],
+    seconds: float, transitions: int, before: list[dict[str, Any]],
+    ended: np.ndarray,
+) -> dict[str, Any]:
+  """What metrics.jsonl says of an epoch.
+
+  Args:
+    number: of the epoch, from 1.
+    measured: loss, gradient_norm, skipped and what else training tells
+      [seeds, U]; returns {name: [seeds, N, R, E]}.
+    optima: {name: [N]}.
+    seconds: the epoch took.
+    transitions: it was trained on.
+    before: the lines of the epochs before.
+    ended: whether training has ended early [seeds], for want of gradients that
+      are finite.
+  """
+  returns = measured['returns']
+  told = {name: x for name, x in measured.items()
+          if name not in ('returns', 'skipped')}
+  line = {'epoch': number, 'loss_per_seed': [
+      _finite_mean(x) for x in told['loss'][:, -100:]]}
+  for name, x in told.items():
+    line[name] = _finite_mean(x[:, -100:])
+  # By seed: updates left out, since something in them was not finite.
+  skipped = measured['skipped'].sum(1)
+  line['skipped'] = skipped.tolist()
+  line['skipped_total'] = (
+      skipped + (before[-1]['skipped_total'] if before else 0)).tolist()
+  line['ended_early'] = np.flatnonzero(ended).tolist()
+  for name, curves in returns.items():
+    by_task = np.nanmean(curves, (0, 2))  # [N, E].
+    line[name] = {
+        'optimum': optima[name].tolist(),
+        'return_mean': by_task.mean(0).tolist(),
+        'last_10_per_task': by_task[:, -10:].mean(1).tolist()}
+  return line | {'seconds': seconds, 'transitions_per_s': transitions / seconds}
+
+
+def _finite_mean(x: np.ndarray) -> float | None:
+  """The mean of what is finite in x; None, for want of NaN in JSON, if none."""
+  x = x[np.isfinite(x)]
+  return float(x.mean()) if x.size else None
+
+
+def result(
+    setup: setup_lib.Setup, clock: clock_lib.Clock,
+    evaluated: dict[str, tuple[np.ndarray, types.History]],
+    line: dict[str, Any],
+) -> dict[str, Any]:
+  """The held-out figures, and those of the references on the same tasks.
+
+  Args:
+    setup: the run's objects.
+    clock: compiles and runs the references.
+    evaluated: {'held_out' and each shifted set: learning curves [seeds, N, R,
+      E], and more}.
+    line: the last epoch's.
+  """
+  tasks = setup.tasks
+
+  def section(
+      name: str, some: types.Task
+  ) -> tuple[dict[str, Any], dict[str, Any]]:
+    ours = _ours(tasks, some, evaluated[name][0])
+    others = _references(setup, clock, some)
+    if 'source' in others:
+      ours['normalised'] = _normalised(
+          ours['return_mean'], others['random'],
+          others['source']['return_mean'])
+    return ours, others
+
+  held_out, others = section('held_out', tasks.held_out)
+  shifted = {}
+  for name, some in tasks.shifted.items():
+    found, beside = section(name, some)
+    shifted[name] = found | beside
+  return {
+      'experiment': setup.experiment.name, 'seeds': setup.experiment.seeds,
+      'optimum_known': tasks.optimal_return is not None,
+      'held_out': held_out,
+      'validation': {name: line['validation'][name]
+                     for name in ('optimum', 'return_mean')},
+      'train': {name: line['train'][name]
+                for name in ('optimum', 'return_mean')},
+  } | others | ({'shifted': shifted} if shifted else {})
+
+
+def _ours(
+    tasks: types.TaskDistribution, some: types.Task, returns: np.ndarray
+) -> dict[str, Any]:
+  """The learning curves [seeds, N, R, E] of our own model on some tasks."""
+  best = optimum(tasks, some)
+  shares = returns / best[:, None, None]
+  return {
+      'optimum': best.tolist(),
+      'return_mean': np.nanmean(returns, (0, 1, 2)).tolist(),
+      # Of shares of each task's own optimum, so that it trims bad runs and
+      # not far goals.
+      'return_iqm': (best.mean() * metrics.iqm(
+          shares.reshape(-1, shares.shape[-1]))).tolist(),
+      'ci95': metrics.bootstrap(returns).tolist(),
+      'per_task': np.nanmean(returns, (0, 2)).tolist(),
+      'per_seed': np.nanmean(returns, (1, 2)).tolist(),
+  }
+
+
+def _references(
+    setup: setup_lib.Setup, clock: clock_lib.Clock, some: types.Task
+) -> dict[str, Any]:
+  """The source and the references on some tasks, as far as there are any."""
+  tasks, evaluate = setup.tasks, setup.experiment.evaluate
+
+  def curve(learner: types.Learner) -> tuple[np.ndarray, int]:
+    def rollouts(some: types.Task, key: chex.PRNGKey) -> chex.Array:
+      history, _ = histories.generate(
+          learner, some, key, evaluate.reference_runs,
+          evaluate.episodes * tasks.episode_length)
+      return metrics.learning_curves(
+          history.reward, history.done, evaluate.episodes)
+
+    program = clock.compile(rollouts, some, setup.keys.references)
+    curves = devices.fetch(jax.block_until_ready(
+        program(some, setup.keys.references)))
+    return (np.nanmean(curves, (0, 1)),
+            curves.shape[1] // evaluate.reference_runs)
+
+  found: dict[str, Any] = {}
+  if setup.source is not None:
+    mean, actors = curve(setup.source)
+    found['source'] = {'return_mean': mean.tolist(), 'actors': actors}
+    if actors > 1:
+      found['source']['aggregate'] = aggregate(mean, actors).tolist()
+  if tasks.goal_policy is not None:
+    found['random_walk_with_memory'] = {'return_mean': curve(
+        references.random_walk_with_memory(tasks))[0].tolist()}
+  if tasks.optimal_policy is not None:
+    found['oracle'] = float(curve(references.oracle(tasks))[0].mean())
+  found['random'] = float(curve(references.random(tasks))[0].mean())
+  return found
+
+
+def aggregate(per_actor: np.ndarray, actors: int) -> np.ndarray:
+  """A source's curve [E] when the episodes of all its actors are counted.
+
+  The paper draws its sources so (its figures' axes are sums over 100 actors):
+  episode e of the sum is episode e / K of each actor.
+  """
+  return per_actor[np.arange(len(per_actor)) // actors]
+
+
+def _normalised(
+    ours: list[float], random: float, source: list[float]
+) -> float | None:
+  """Of a whole rollout: 0 for the random learner, 1 for the source."""
+  gap = np.mean(source) - random
+  return float((np.mean(ours) - random) / gap) if gap > 0 else None
+
+
+def summary(found: dict[str, Any], workdir: str) -> str:
+  """The last lines on the screen."""
+  held_out = found['held_out']
+  best = np.mean(held_out['optimum'])
+  returns = np.asarray(held_out['return_mean'])
+  last = min(10, len(returns))
+  worst = np.min(np.mean(np.asarray(held_out['per_task'])[:, -last:], 1)
+                 / held_out['optimum'])
+  shares = '  '.join(f'episode {n}: {returns[n - 1] / best:.3f}'
+                     for n in (1, 2, 5, 10, 20, 30, 50, 100)
+                     if n <= len(returns))
+  beside = [f'{name} {np.mean(found[name]["return_mean"][-last:]) / best:.3f}'
+            for name in ('source', 'random_walk_with_memory') if name in found]
+  beside.append(f'random {found["random"] / best:.3f}')
+  unit = (f'held-out return as a share of the optimum ({best:.2f})'
+          if found['optimum_known'] else 'held-out return')
+  lines = [
+      unit, f'  {shares}',
+      f'  last {last} episodes: {returns[-last:].mean() / best:.3f}, worst '
+      f'task {worst:.3f}; ' + ', '.join(beside)]
+  sets = {'held out': held_out} | found.get('shifted', {})
+  if len(sets) > 1:
+    lines.append('  whole rollout, random 0 and source 1: ' + ', '.join(
+        f'{name} {some["normalised"]:.3f}' for name, some in sets.items()
+        if some.get('normalised') is not None))
+  if any(found['skipped_total']):
+    lines.append(f'  updates skipped by seed, not finite: {found["skipped"]}')
+  if found['ended_early']:
+    lines.append(f'  training ended early, by these, in seeds '
+                 f'{found["ended_early"]}')
+  return '\n'.join([
+      *lines, f'{found["seconds"]["total"]:.0f} s in all; {workdir}/'
+      'result.json, curve.png'])

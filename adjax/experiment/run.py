@@ -1,0 +1,292 @@
+"""One run: histories, training, held-out tasks, and the files about it."""
+
+import contextlib
+import functools
+import os
+import time
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adjax import devices
+from adjax import metrics
+from adjax import types
+from adjax.experiment import clock as clock_lib
+from adjax.experiment import data as data_lib
+from adjax.experiment import memory
+from adjax.experiment import plot
+from adjax.experiment import progress as progress_lib
+from adjax.experiment import report
+from adjax.experiment import setup as setup_lib
+from adjax.experiment import specification
+from adjax.experiment import stopping
+from adjax.experiment import stored
+from adjax.experiment import workdir as workdir_lib
+from adjax.methods import training
+from adjax.storage import checkpoint
+
+
+def run(
+    experiment: specification.Experiment, workdir: str | os.PathLike[str],
+    progress: progress_lib.Progress | None = None,
+    stop: stopping.Stop | None = None, mesh: str = '',
+    allow_version_change: bool = False,
+) -> dict[str, Any]:
+  """Runs an experiment, or resumes one that was stopped.
+
+  It sets no signal handler and no option of JAX, prints nothing by itself, and
+  uses the devices that JAX has. KeyboardInterrupt stops it, and the same call
+  resumes it from the last epoch that was saved.
+
+  Args:
+    experiment: what to run.
+    workdir: a folder for everything it writes, shared by all hosts.
+    progress: is told how it goes; by default the logger 'adjax' is.
+    stop: is asked after every epoch whether to stop.
+    mesh: how devices are used, as 'data:8' for a batch over eight, or
+      'seed:2,data:4' for two groups of seeds besides; '' for all of them, or of
+      cores as many as divide a batch.
+    allow_version_change: resume a run that other versions of adjax, of its
+      packages or of the components' files began.
+
+  Returns:
+    What it also writes to result.json.
+
+  Raises:
+    ValueError: if the workdir holds a run with another config or is in use, if
+      sizes do not fit together, or if there is too little memory.
+    OSError: if the workdir cannot be written.
+    FloatingPointError: if no training seed has finite gradients any more, or no
+      source learner stayed finite; the last finite state is kept.
+    stopping.Stopped: if it was asked to stop; the last epoch is saved.
+  """
+  workdir = os.fspath(workdir)
+  if not isinstance(experiment, specification.Experiment):
+    raise ValueError(f'experiment={experiment!r}: must be an adjax.Experiment')
+  progress = progress or progress_lib.Progress()
+  setup = setup_lib.make(experiment, mesh)
+  with contextlib.ExitStack() as held:
+    finished = devices.collectively(lambda: held.enter_context(
+        workdir_lib.claim(workdir, experiment, allow_version_change,
+                          progress.say)))
+    if finished is not None:
+      progress.say(f'{workdir} holds this run, finished; nothing to do')
+      return finished
+    return _run(setup, workdir, progress, stop or stopping.Stop())
+
+
+def _run(
+    setup: setup_lib.Setup, workdir: str, progress: progress_lib.Progress,
+    stop: stopping.Stop,
+) -> dict[str, Any]:
+  """The run itself, in a workdir that is its own."""
+  clock = clock_lib.Clock(setup.mesh)
+  data = make_data(setup, clock, progress)
+  states = init_states(setup, clock)
+  held_out = compile_held_out(setup, clock, states)
+  states, lines = _train(
+      setup, data, states, workdir, clock, progress, stop,
+      {'evaluation': memory.program(held_out) + memory.size(states.opt_state)})
+  data.release()
+  evaluated = devices.fetch(clock.run('evaluate', held_out, states.params))
+  steps = sum(curves.size for curves, _ in evaluated.values())
+  eval_rate = steps * setup.tasks.episode_length / clock.seconds['evaluate']
+  _split_epochs(setup, states, lines, clock)
+  trained = setup.experiment.seeds * setup.trainer.epochs * setup.transitions
+  result = report.result(setup, clock, evaluated, lines[-1])
+  clock.seconds['total'] = time.perf_counter() - clock.start
+  result |= {
+      'parameters': sum(x[0].size for x in jax.tree.leaves(states.params)),
+      'updates': setup.trainer.epochs * setup.trainer.updates_per_epoch,
+      'transitions_trained': trained,
+      'skipped_total': lines[-1]['skipped_total'],
+      'ended_early': lines[-1]['ended_early'],
+      'seconds': {name: round(x, 2) for name, x in clock.seconds.items()},
+      'throughput': {
+          'history_env_steps_per_s': data.rate,
+          'train_transitions_per_s': trained / clock.seconds['train'],
+          'eval_env_steps_per_s': eval_rate,
+      }} | workdir_lib.machine()
+  if jax.process_index() == 0:
+    _write(setup, evaluated, result, workdir)
+  progress.say(report.summary(result, workdir))
+  return result
+
+
+def make_data(
+    setup: setup_lib.Setup, clock: clock_lib.Clock,
+    progress: progress_lib.Progress,
+) -> data_lib.Online:
+  """What a run is trained on; nothing is computed yet.
+
+  Args:
+    setup: the run's objects.
+    clock: compiles and times.
+    progress: is told how it goes.
+  """
+  options = setup.experiment.data
+  if setup.trainer.subsequences is None or options is None:
+    kind = data_lib.Online
+  elif options.store:
+    kind = stored.Stored
+  elif options.regenerate_every:
+    kind = data_lib.Regenerated
+  else:
+    kind = data_lib.InMemory
+  return kind(setup, clock, progress)
+
+
+def init_states(
+    setup: setup_lib.Setup, clock: clock_lib.Clock
+) -> training.TrainState:
+  """A fresh state for each training seed [seeds]."""
+  def init(key: chex.PRNGKey) -> training.TrainState:
+    return jax.vmap(lambda seed: setup.trainer.init(
+        jax.random.fold_in(key, seed)))(jnp.arange(setup.experiment.seeds))
+
+  program = clock.compile(
+      init, setup.keys.train, out_shardings=devices.by_seed(setup.mesh))
+  return clock.run('train', program, setup.keys.train)
+
+
+def compile_held_out(
+    setup: setup_lib.Setup, clock: clock_lib.Clock,
+    states: training.TrainState,
+) -> clock_lib.Program:
+  """A program that evaluates the last models on held-out tasks.
+
+  Args:
+    setup: the run's objects.
+    clock: compiles it.
+    states: [seeds], for their shapes.
+
+  Returns:
+    params [seeds] -> {set of tasks: (learning curves [seeds, N, R, E], History
+    [seeds, N, 1, T] of the first run)}: of many runs, the histories would be
+    most of what a run needs of memory.
+  """
+  evaluate = setup.experiment.evaluate
+  sets = {'held_out': setup.tasks.held_out} | dict(setup.tasks.shifted)
+
+  def one_seed(args: tuple[types.PyTree, chex.Array]) -> types.PyTree:
+    params, seed = args
+    history, split = training.evaluate(setup.trainer, params, (
+        training.Evaluation(
+            sets, jax.random.fold_in(setup.keys.held_out, seed),
+            evaluate.held_out_runs, evaluate.episodes,
+            setup.tasks.episode_length, evaluate.temperature)))
+    curves = metrics.learning_curves(
+        history.reward, history.done, evaluate.episodes)
+    return split((curves, jax.tree.map(lambda x: x[:, :1], history)))
+
+  return clock.compile(
+      lambda params: devices.map_seeds(
+          one_seed, (params, jnp.arange(setup.experiment.seeds))),
+      states.params)
+
+
+def _train(
+    setup: setup_lib.Setup, data: data_lib.Online, states: training.TrainState,
+    workdir: str, clock: clock_lib.Clock, progress: progress_lib.Progress,
+    stop: stopping.Stop, needs: dict[str, int],
+) -> tuple[training.TrainState, list[dict[str, Any]]]:
+  """Epochs from the newest checkpoint on: the last states, and all lines."""
+  epochs = setup.trainer.epochs
+  optima = {name: report.optimum(setup.tasks, some)
+            for name, some in setup.evaluation.tasks.items()}
+  checkpoints = checkpoint.Checkpoints(
+      os.path.abspath(os.path.join(workdir, 'checkpoints')))
+  first, states = checkpoints.restore(states, progress.say) or (0, states)
+  path = os.path.join(workdir, 'metrics.jsonl')
+  lines = devices.collectively(lambda: workdir_lib.cut_lines(path, first))
+  clock.start -= sum(line['seconds'] for line in lines)
+  if first:
+    progress.say(f'resumed after epoch {first} of {epochs}')
+    _check_finite(states, first)
+  if first < epochs:
+    needs = needs | data.compile(states)
+    progress.say(f'compiled in {clock.seconds["compile"]:.1f} s')
+    progress.say(devices.collectively(lambda: memory.check(
+        needs, devices.local_size(setup.mesh))))
+    stop.check()
+    data.begin()
+  transitions = setup.experiment.seeds * setup.transitions
+  with progress.epochs(first, epochs):
+    for number in range(first + 1, epochs + 1):
+      stop.check()
+      with stop.epoch():
+        start = time.perf_counter()
+        states, measured = clock.run('train', data.epoch, number, states)
+        measured = devices.fetch(measured)
+        spent = time.perf_counter() - start
+        line = report.epoch_line(
+            number, measured, optima, spent, transitions, lines,
+            _has_ended(states))
+        # In this order: a line too many is cut off on resume, one too few could
+        # not be made up for.
+        with stop.saving():
+          devices.collectively(functools.partial(
+              workdir_lib.append_line, path, line))
+          checkpoints.save(number, states)
+      lines.append(line)
+      progress.epoch(line, epochs, spent * (epochs - number))
+      _check_finite(states, number)
+  stop.check()
+  return states, lines
+
+
+def _has_ended(states: training.TrainState) -> np.ndarray:
+  """Whether the training of a seed has ended early [seeds]."""
+  return devices.fetch(states.skipped) >= training.MAX_SKIPPED
+
+
+def _check_finite(states: training.TrainState, number: int) -> None:
+  """Raises a FloatingPointError if no seed can be trained any further."""
+  if _has_ended(states).all():
+    raise FloatingPointError(
+        f'{training.MAX_SKIPPED} updates in a row had a loss, gradient or '
+        'weights that are not finite, in every training seed, by epoch '
+        f'{number}; its checkpoint has the last finite ones; try a lower '
+        'learning rate, in another workdir')
+
+
+def _split_epochs(
+    setup: setup_lib.Setup, states: training.TrainState,
+    lines: list[dict[str, Any]], clock: clock_lib.Clock,
+) -> None:
+  """Tells the seconds of training from those of the evaluations in epochs.
+
+  An epoch is one program. What its evaluations cost is measured once more,
+  alone.
+  """
+  evaluation = setup.evaluation
+  program = clock.compile(
+      lambda params: devices.map_seeds(
+          lambda params: training.learning_curves(
+              setup.trainer, params, evaluation), params), states.params)
+  before = clock.seconds['evaluate']
+  clock.run('evaluate', program, states.params)
+  once = clock.seconds['evaluate'] - before
+  epochs = sum(line['seconds'] for line in lines)
+  evaluating = min(once * len(lines), 0.9 * epochs)
+  clock.seconds['evaluate'] = before + evaluating
+  clock.seconds['train'] = epochs - evaluating
+
+
+def _write(
+    setup: setup_lib.Setup, evaluated: dict[str, Any], result: dict[str, Any],
+    workdir: str,
+) -> None:
+  """The pictures, and last of all the result: with it a run is finished."""
+  tasks = setup.experiment.tasks
+  plot.curve(result, tasks, os.path.join(workdir, 'curve.png'))
+  # The goal that is farthest away, where goals differ in that.
+  which = int(np.argmin(result['held_out']['optimum']))
+  plot.visits(
+      jax.tree.map(lambda x: x[0, which, 0], evaluated['held_out'][1]),
+      jax.tree.map(lambda x: np.asarray(x[which]), setup.tasks.held_out),
+      tasks, os.path.join(workdir, 'visits.png'))
+  workdir_lib.write_result(workdir, result)

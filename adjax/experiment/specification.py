@@ -1,0 +1,339 @@
+"""What an experiment is made of, as values: described, overridden, loaded.
+
+A configuration makes its object, so that nothing here is a table of names: any
+frozen dataclass of JSON values with the right `make` will do.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import linecache
+import os
+import pathlib
+import sys
+from types import ModuleType
+from typing import Annotated
+from typing import Any
+from typing import Protocol
+
+import adjax
+from adjax import config as config_lib
+from adjax import types
+from adjax.methods import distill
+from adjax.methods import training
+from adjax.models import sequence_model
+from adjax.models import transformer
+
+
+class Tasks(config_lib.Dataclass, Protocol):
+  """A configuration of an environment and its split into sets of tasks."""
+
+  def make(self) -> types.TaskDistribution:
+    """The task distribution."""
+
+
+class Source(config_lib.Dataclass, Protocol):
+  """A configuration of a reinforcement learner."""
+
+  def make(self, tasks: types.TaskDistribution) -> types.Learner:
+    """The learner for these tasks."""
+
+
+class Model(config_lib.Dataclass, Protocol):
+  """A configuration of a sequence model."""
+
+  def make(self, env: types.Env) -> sequence_model.SequenceModel:
+    """The model for an environment."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Data(config_lib.Checked):
+  """The histories that are distilled.
+
+  Attributes:
+    histories: source learners on every training task, each of which leaves as
+      many histories as it has actors.
+    episodes: episodes of a history after episode_stride; where they may end
+      early, as many steps as so many whole ones.
+    episode_stride: one episode in so many is kept.
+    last_episodes: of these, only the last so many: what is distilled then is
+      the expert that the source became (expert distillation). 0 keeps all.
+    store: a folder to keep them in, where training reads from; '' for memory.
+    regenerate_every: epochs after which they are generated anew, in the loop
+      that trains; 0 for never.
+  """
+  histories: config_lib.Count = 64
+  episodes: config_lib.Count = 15
+  episode_stride: config_lib.Count = 1
+  last_episodes: config_lib.Index = 0
+  store: str = ''
+  regenerate_every: config_lib.Index = 0
+
+  def check(self) -> None:
+    config_lib.check(
+        'last_episodes', self.last_episodes,
+        self.last_episodes <= self.episodes,
+        f'from 0 to episodes={self.episodes}')
+    config_lib.check(
+        'regenerate_every', self.regenerate_every,
+        not (self.regenerate_every and self.store),
+        f'0 with store={self.store!r}, which keeps them')
+
+  @property
+  def selected_episodes(self) -> int:
+    """Episodes of a history as it is trained on."""
+    return self.last_episodes or self.episodes
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(config_lib.Checked):
+  """In-context learning, weights frozen.
+
+  Attributes:
+    episodes: E, episodes of every evaluation.
+    runs: runs on each validation and each of the training tasks, every epoch.
+    train_tasks: the most training tasks that are evaluated on.
+    held_out_runs: runs on each held-out task, once, at the end.
+    reference_runs: runs of the source and the references on each of them.
+    temperature: of the actions' distribution; 0 takes the likeliest.
+  """
+  episodes: config_lib.Count = 50
+  runs: config_lib.Count = 4
+  train_tasks: config_lib.Count = 10
+  held_out_runs: config_lib.Count = 32
+  reference_runs: config_lib.Count = 32
+  temperature: config_lib.NonNegative = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment(config_lib.Checked):
+  """A whole run: a model trained by a method, and its evaluation.
+
+  Attributes:
+    tasks: the environment and its split.
+    source: the learner that is distilled, and what the model is compared with;
+      None for a method that needs none.
+    data: its histories; None for a method that has none.
+    model: the sequence model.
+    method: how it is trained, and on what.
+    evaluate: its evaluation.
+    name: the preset it began as.
+    seeds: training seeds; histories are shared.
+    seed: of everything random but the split.
+  """
+  tasks: Tasks
+  source: Source | None = None
+  data: Data | None = Data()
+  model: Model = transformer.Config()
+  method: training.Method = distill.Config()
+  evaluate: Evaluate = Evaluate()
+  name: str = 'experiment'
+  seeds: config_lib.Count = 1
+  seed: Annotated[int, config_lib.Bound(
+      lambda x: 0 <= x < 2**32, 'from 0 to 2**32 - 1')] = 0
+
+  def check(self) -> None:
+    config_lib.check_name('name', self.name)
+    for name in ('tasks', 'source', 'model', 'method'):
+      component = getattr(self, name)
+      if component is not None or name in ('tasks', 'model', 'method'):
+        config_lib.check_component(name, component, ('make',))
+    for name, kind in (('data', Data), ('evaluate', Evaluate)):
+      value = getattr(self, name)
+      if not (isinstance(value, kind) or (value is None and name == 'data')):
+        config_lib.check(name, value, False, f'an adjax.{kind.__name__}')
+
+
+# Where a bare name of a component is looked up.
+_PACKAGES = {'tasks': 'adjax.envs', 'source': 'adjax.learners',
+             'model': 'adjax.models', 'method': 'adjax.methods'}
+
+# What fields were called before 0.2.
+_RENAMED = {
+    'distill': 'method', 'rl2': 'method', 'data.every': 'data.episode_stride',
+    'data.tail': 'data.last_episodes', 'data.refresh': 'data.regenerate_every',
+    'method.clip': 'method.max_grad_norm', 'method.trace': 'method.lambda_',
+    'source.trace': 'source.lambda_'}
+
+
+def override(
+    experiment: Experiment, assignments: list[str]
+) -> Experiment:
+  """A copy of an experiment with fields replaced.
+
+  Args:
+    experiment: the experiment.
+    assignments: strings 'a.b=value'. A whole component is chosen by
+      'source=tabular_q', which is adjax.learners.tabular_q:Config, by
+      'source=module:attribute' or 'source=file.py:attribute', a class or an
+      instance; source and data also by 'none'. These apply before fields.
+
+  Raises:
+    ValueError: on what cannot be set so; it names the field.
+  """
+  chosen: dict[str, Any] = {}
+  rest = []
+  for assignment in assignments:
+    name, equals, text = (x.strip() for x in assignment.partition('='))
+    _check_renamed(name)
+    if equals and name in (*_PACKAGES, 'data') and '.' not in name:
+      if name in chosen:
+        raise ValueError(f'{name}: given twice')
+      chosen[name] = _component(name, text)
+    else:
+      rest.append(assignment)
+  return config_lib.override(dataclasses.replace(experiment, **chosen), rest)
+
+
+def _check_renamed(path: str) -> None:
+  for old, new in _RENAMED.items():
+    if path == old or path.startswith(old + '.'):
+      raise ValueError(f'{path}: is now {new}{path[len(old):]}')
+
+
+def _component(name: str, text: str) -> Any:
+  """The component that a text names."""
+  if text == 'none' and name in ('source', 'data'):
+    return None
+  if name == 'data':
+    if text == 'default':
+      return Data()
+    raise ValueError(f'data={text}: must be none or default; its fields are '
+                     'set one by one')
+  if ':' in text:
+    return load(name, text)
+  package = _PACKAGES[name]
+  try:
+    kind = importlib.import_module(f'{package}.{text}').Config
+  except (ImportError, AttributeError, ValueError):
+    names = ', '.join(components(package))
+    raise ValueError(f'{name}={text}: must be one of {names}, or '
+                     'module:attribute, or file.py:attribute') from None
+  return _instance(name, text, kind)
+
+
+def components(package: str) -> list[str]:
+  """The modules of a package that have a Config to make something of."""
+  folder = pathlib.Path(importlib.import_module(package).__path__[0])
+  return sorted(path.stem for path in folder.glob('*.py')
+                if 'class Config(' in path.read_text(encoding='utf-8'))
+
+
+def load(field: str, text: str) -> Any:
+  """What 'module:attribute' or 'path/to/file.py[:attribute]' names.
+
+  A class is called without arguments. Of a file, `experiment` by default.
+
+  Args:
+    field: what it is for, for the error.
+    text: the name.
+
+  Raises:
+    ValueError: if there is no such thing.
+  """
+  where, _, attribute = text.partition(':')
+  attribute = attribute or 'experiment'
+  try:
+    module = _file(where) if where.endswith('.py') else (
+        importlib.import_module(where))
+  except (ImportError, OSError, ValueError) as error:
+    raise ValueError(f'{field}={text}: cannot be imported ({error})') from None
+  if not hasattr(module, attribute):
+    names = [name for name, value in vars(module).items()
+             if dataclasses.is_dataclass(value) and not name.startswith('_')]
+    raise ValueError(f'{field}={text}: {where} has no {attribute}; it has '
+                     + (', '.join(names) or 'no dataclass'))
+  return _instance(field, text, getattr(module, attribute))
+
+
+def _instance(field: str, text: str, found: Any) -> Any:
+  if not isinstance(found, type):
+    return found
+  try:
+    return found()
+  except TypeError as error:
+    raise ValueError(f'{field}={text}: cannot be made without arguments '
+                     f'({error}); name an instance') from None
+
+
+def _file(path: str) -> ModuleType:
+  """The module of a file, imported once under its stem."""
+  full = pathlib.Path(path).resolve()
+  name = full.stem
+  known = sys.modules.get(name)
+  if known is not None and getattr(known, '__file__', None) == str(full):
+    return known
+  if known is not None or importlib.util.find_spec(name) is not None:
+    name = f'{name}_{hashlib.sha256(str(full).encode()).hexdigest()[:8]}'
+    if name in sys.modules:
+      return sys.modules[name]
+  spec = importlib.util.spec_from_file_location(name, full)
+  if not full.is_file() or spec is None or spec.loader is None:
+    raise ValueError('no such file')
+  module = importlib.util.module_from_spec(spec)
+  sys.modules[name] = module  # Dataclasses look themselves up there.
+  # Beside it may stand what it imports, as when it is run itself.
+  sys.path.insert(0, str(full.parent))
+  try:
+    spec.loader.exec_module(module)
+  except BaseException:
+    del sys.modules[name]
+    raise
+  finally:
+    sys.path.remove(str(full.parent))
+  return module
+
+
+def describe(experiment: Experiment) -> dict[str, Any]:
+  """An experiment as JSON; every component has its `kind`, module:class."""
+  config = json.loads(json.dumps(dataclasses.asdict(experiment)))
+  for name in _PACKAGES:
+    if config[name] is not None:
+      config[name]['kind'] = _kind(type(getattr(experiment, name)))
+  return config
+
+
+def _kind(kind: type) -> str:
+  module = kind.__module__
+  if module == '__main__':
+    # A script that is run and the same that is imported are one.
+    path = getattr(sys.modules['__main__'], '__file__', None)
+    module = pathlib.Path(path).stem if path else 'notebook'
+  return f'{module}:{kind.__qualname__}'
+
+
+def digests(experiment: Experiment) -> Mapping[str, str]:
+  """{module: digest} of the sources of components that are not adjax's own.
+
+  Of the file that defines a component, or of the source of its class where
+  there is no file, as in a notebook.
+  """
+  found = {}
+  for name in _PACKAGES:
+    kind: Any = type(getattr(experiment, name))
+    if kind is type(None) or kind.__module__.split('.')[0] == 'adjax':
+      continue
+    found[_kind(kind).partition(':')[0]] = _digest(kind)
+  return found
+
+
+@functools.cache
+def _digest(kind: Any) -> str:
+  path = getattr(sys.modules.get(kind.__module__), '__file__', None)
+  if path and os.path.isfile(path):
+    source = pathlib.Path(path).read_bytes()
+  else:
+    try:
+      linecache.checkcache()
+      source = inspect.getsource(kind).encode()
+    except (OSError, TypeError):
+      source = repr(dataclasses.fields(kind)).encode()
+  return hashlib.sha256(source).hexdigest()[:12]
+
+
+PACKAGE = pathlib.Path(adjax.__file__).parent

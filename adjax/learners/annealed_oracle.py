@@ -1,0 +1,57 @@
+"""An oracle whose noise is annealed (AD-epsilon, Zisman et al. 2024).
+
+Not a learner but made to look like one: the optimal policy of the task, which
+it is told, with a share of random actions that falls from one to zero.
+"""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from adjax import config as config_lib
+from adjax import types
+from adjax.learners import exploration
+from adjax.learners import stepping
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(config_lib.Checked):
+  """An annealed oracle.
+
+  Attributes:
+    anneal_episodes: the episodes over which the share of random actions falls
+      from 1 to 0.
+  """
+  anneal_episodes: config_lib.Count = 30
+
+  def make(self, tasks: types.TaskDistribution) -> types.Learner:
+    """The annealed oracle of some tasks."""
+    return learner(self, tasks)
+
+
+def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
+  """The annealed oracle.
+
+  Raises:
+    ValueError: if the tasks have no optimal policy.
+  """
+  optimal_policy = tasks.optimal_policy
+  if optimal_policy is None:
+    raise ValueError('tasks: must have an optimal policy for annealed_oracle')
+  steps = config.anneal_episodes * tasks.episode_length
+  actions = stepping.num_actions(tasks.env)
+
+  def choose(
+      task: types.Task, actor: stepping.ActorState, time: chex.Array,
+      key: chex.PRNGKey,
+  ) -> chex.Array:
+    coin_key, random_key, optimal_key = jax.random.split(key, 3)
+    epsilon = exploration.anneal(1.0, 0.0, steps, time)
+    return jnp.where(
+        jax.random.uniform(coin_key) < epsilon,
+        jax.random.randint(random_key, (), 0, actions),
+        optimal_policy(task, actor.env_state, optimal_key))
+
+  return stepping.policy(tasks.env, choose)

@@ -1,0 +1,1 @@
+"""How a model is trained, and on what; a Config makes a Trainer."""

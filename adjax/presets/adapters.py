@@ -1,0 +1,33 @@
+"""Environments of gymnax's own."""
+
+from dataclasses import replace
+
+from adjax.envs import adapters
+from adjax.experiment.specification import Data
+from adjax.experiment.specification import Evaluate
+from adjax.experiment.specification import Experiment
+from adjax.learners import actor_critic
+
+# Any gymnax environment: a point whose goal is drawn for a history (and others
+# that draw a task in reset, by --set tasks.env_id=NAME), and CartPole whose
+# pole, force and actions are not known.
+GYMNAX = Experiment(
+    name='gymnax', tasks=adapters.Config('PointRobot-misc', episode_length=100),
+    source=actor_critic.PPO, data=Data(histories=1, episodes=20),
+    evaluate=Evaluate(episodes=20, runs=1, held_out_runs=8, reference_runs=2))
+
+CARTPOLE = Experiment(
+    name='cartpole',
+    tasks=adapters.Config(
+        'CartPole-v1', permute=True, episode_length=200,
+        ranges=(('length', 0.25, 1.0), ('force_mag', 5.0, 15.0))),
+    source=replace(
+        actor_critic.PPO, actors=16, discount=0.98, lambda_=0.9, entropy=0.0,
+        learning_rate=1e-3, rollout=64, epochs=8, hidden=(64, 64),
+        normalise_advantages=True),
+    data=Data(histories=4, episodes=20, episode_stride=2),
+    evaluate=Evaluate(episodes=10, runs=1, held_out_runs=8, reference_runs=2))
+
+PRESETS = [
+    GYMNAX, CARTPOLE,
+]

@@ -1,0 +1,63 @@
+"""Dark Room: 9x9, one goal that pays on every step spent on it."""
+
+from dataclasses import replace
+
+from adjax.envs import dark_room
+from adjax.experiment.specification import Data
+from adjax.experiment.specification import Evaluate
+from adjax.experiment.specification import Experiment
+from adjax.learners import actor_critic
+from adjax.learners import annealed_oracle
+from adjax.learners import posterior
+from adjax.learners import rmax
+from adjax.learners import tabular_q
+from adjax.methods import distill
+from adjax.models import transformer
+from adjax.presets import variants
+
+QUICK = Experiment(
+    name='quick', tasks=dark_room.DARK_ROOM, source=posterior.Config(),
+    data=Data(histories=256, episodes=15),
+    method=distill.Config(epochs=5, updates_per_epoch=300))
+
+DARK_ROOM = replace(
+    QUICK, name='dark_room', seeds=3, data=Data(histories=512, episodes=15),
+    method=distill.Config(epochs=8, updates_per_epoch=250))
+
+DARK_ROOM_Q = replace(
+    DARK_ROOM, name='dark_room_q',
+    source=tabular_q.Config(
+        learning_rate=1.0, discount=0.9, optimism=1.0, epsilon=0.1,
+        final_epsilon=0.0, epsilon_episodes=120),
+    data=Data(histories=128, episodes=20, episode_stride=12),
+    model=transformer.Config(dropout=0.0, input_masking=0.05),
+    method=replace(QUICK.method, weight_decay=0.3))
+
+DARK_ROOM_RMAX = replace(
+    DARK_ROOM_Q, name='dark_room_rmax', seeds=1,
+    source=rmax.Config(optimism=5.0, sweeps=8),
+    data=Data(histories=128, episodes=20, episode_stride=2),
+    model=transformer.Config(window=260),
+    method=replace(QUICK.method, length=400),
+    evaluate=Evaluate(episodes=100))
+
+DARK_ROOM_NOISE = replace(
+    QUICK, name='dark_room_noise',
+    source=annealed_oracle.Config(anneal_episodes=15),
+    data=Data(histories=512, episodes=20))
+
+DARK_ROOM_A2C = replace(
+    DARK_ROOM_Q, name='dark_room_a2c', seeds=1, source=actor_critic.A2C,
+    data=Data(histories=4, episodes=20),
+    evaluate=Evaluate(episodes=100))
+
+PRESETS = [
+    QUICK, DARK_ROOM, DARK_ROOM_Q, DARK_ROOM_RMAX, DARK_ROOM_NOISE,
+    DARK_ROOM_A2C, variants.experts(DARK_ROOM, 30, 15),
+    variants.online(DARK_ROOM, epochs=10, updates_per_epoch=60, entropy=0.03,
+                    final_entropy=0.01),
+    variants.recurrent(DARK_ROOM, layers=2, width=128),
+    variants.online(
+        variants.recurrent(DARK_ROOM, width=256), epochs=10,
+        updates_per_epoch=60, entropy=0.03, final_entropy=0.01),
+]

@@ -1,0 +1,1 @@
+"""What is kept on disk: checkpoints, and histories larger than memory."""

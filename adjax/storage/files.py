@@ -1,0 +1,164 @@
+"""Files that are whole or not there at all, and refusals that name them."""
+
+from collections.abc import Iterator
+import contextlib
+import hashlib
+import json
+import math
+import os
+from typing import Any
+
+FORMAT = 1  # Of all that is written here; keys are only ever added.
+
+
+def write(path: str, data: bytes | str) -> None:
+  """Replaces a file at once, or leaves it as it was; then it is on the disk.
+
+  Raises:
+    OSError: with the path, if it cannot be written.
+  """
+  new = path + '.new'
+  with _named(path):
+    with contextlib.suppress(FileNotFoundError):
+      os.unlink(new)
+    try:
+      with open(new, 'xb') as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(new, path)
+    except OSError:
+      with contextlib.suppress(OSError):
+        os.unlink(new)
+      raise
+    sync(os.path.dirname(path) or '.')
+
+
+def write_json(path: str, value: Any) -> None:
+  """Writes a JSON file for people to read; what is not finite becomes null."""
+  write(path, json.dumps(_plain(value), indent=1, allow_nan=False) + '\n')
+
+
+def write_sealed(path: str, value: dict[str, Any]) -> None:
+  """Writes a JSON object with its format and a checksum, for read_sealed."""
+  write(path, _sealed(value))
+
+
+def append_line(path: str, text: str) -> None:
+  """Adds a line to a file, and returns once it is on the disk.
+
+  Raises:
+    OSError: with the path, if it cannot be written.
+  """
+  with _named(path), open(path, 'a', encoding='utf-8') as file:
+    file.write(text + '\n')
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def to_json(value: Any) -> str:
+  """JSON on one line; what is not finite becomes null."""
+  return json.dumps(_plain(value), allow_nan=False)
+
+
+def read_json(path: str) -> dict[str, Any]:
+  """The JSON object in a file.
+
+  Raises:
+    ValueError: with the path, if there is none.
+  """
+  return parse_json(path, _read(path))
+
+
+def read_sealed(path: str) -> dict[str, Any]:
+  """What write_sealed wrote.
+
+  Raises:
+    ValueError: with the path, if the file says anything else, to the letter.
+  """
+  data = _read(path)
+  value = parse_json(path, data)
+  check_format(path, value)
+  value.pop('sha256', None)
+  if _sealed(value) != data:
+    raise _damaged(path)
+  return value
+
+
+def parse_json(path: str, data: bytes) -> dict[str, Any]:
+  """The JSON object in some bytes of a file, as read_json."""
+  try:
+    value = json.loads(data, parse_float=_finite, parse_constant=_finite)
+    # Not nested too deeply for what is done with it either.
+    if isinstance(value, dict) and to_json(value):
+      return value
+  except (ValueError, RecursionError):
+    pass
+  raise _damaged(path)
+
+
+def check_format(path: str, value: dict[str, Any]) -> None:
+  """Raises a ValueError unless this version reads what a file says."""
+  if value.get('format') != FORMAT:
+    raise ValueError(f'{path}: was written by an older adjax; use that one, or '
+                     'choose another folder')
+
+
+def digest(path: str) -> str:
+  """The SHA-256 of a file."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def sync(path: str) -> None:
+  """Has the system write a file or a folder to the disk itself."""
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+def _sealed(value: dict[str, Any]) -> bytes:
+  value = {'format': FORMAT} | value
+  seal = hashlib.sha256(to_json(value).encode()).hexdigest()
+  return (to_json(value | {'sha256': seal}) + '\n').encode()
+
+
+def _read(path: str) -> bytes:
+  try:
+    with open(path, 'rb') as file:
+      return file.read()
+  except OSError as error:
+    raise ValueError(f'{path}: cannot be read ({error.strerror})') from None
+
+
+def _damaged(path: str) -> ValueError:
+  return ValueError(f'{path}: must be a JSON object as it was written; it was '
+                    'damaged or changed from outside')
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+  """An error of writing says where, whatever call it comes from."""
+  try:
+    yield
+  except OSError as error:
+    raise OSError(error.errno, error.strerror, path) from error
+
+
+def _finite(text: str) -> float:
+  if not math.isfinite(float(text)):
+    raise ValueError(text)
+  return float(text)
+
+
+def _plain(value: Any) -> Any:
+  """A tree for JSON, which has no word for what is not finite but null."""
+  if isinstance(value, dict):
+    return {key: _plain(x) for key, x in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_plain(x) for x in value]
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value

@@ -1,0 +1,1 @@
+"""What happens to a run that something happens to: faults, and promises."""
