@@ -25,7 +25,7 @@ from adjax.learners import rmax
 from adjax.methods import distill
 from adjax.models import transformer
 
-CELLS, MIDDLE, STEPS = 21, 10, 15
+CELLS, MIDDLE, STEPS = 15, 7, 12
 
 
 @struct.dataclass
@@ -80,7 +80,7 @@ class Tasks:
 
 experiment = adjax.Experiment(
     name='own_environment', tasks=Tasks(), source=rmax.Config(),
-    data=adjax.Data(episodes=20), model=transformer.Config(layers=2),
+    data=adjax.Data(episodes=25), model=transformer.Config(layers=2),
     method=distill.Config(epochs=3))
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ import tempfile
 
 # Before jax is imported; for the programs that tests start, too.
 os.environ['XLA_FLAGS'] = (os.environ.get('XLA_FLAGS', '')
-                           + ' --xla_backend_optimization_level=1')
+                           + ' --xla_backend_optimization_level=0')
 _FOLDER = tempfile.TemporaryDirectory(prefix='adjax-tests-')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _FOLDER.name)
 

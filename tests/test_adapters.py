@@ -311,8 +311,9 @@ def all_three(tasks):
 @hypothesis.settings(max_examples=12, deadline=None)
 def test_the_three_sets_are_disjoint(env_id, split_seed, num_train):
   config = adapters.Config(
-      env_id, permute=env_id not in gymnax_builtins.VARIATIONS, num_train=num_train,
-      num_validation=1, num_held_out=1, split_seed=split_seed)
+      env_id, permute=env_id not in gymnax_builtins.VARIATIONS,
+      num_train=num_train, num_validation=1, num_held_out=1,
+      split_seed=split_seed)
   sets = all_three(adapters.tasks(config))
   assert [len(some) for some in sets] == [
       config.num_train, config.num_validation, config.num_held_out]

@@ -16,7 +16,7 @@ from tests import tiny
 
 def run(workdir, *assignments, stop_after=None):
   """A tiny run of one seed: what it said."""
-  return tiny.run(tiny.quick('seeds=1', 'method.epochs=2', *assignments),
+  return tiny.run(tiny.fast('seeds=1', 'method.epochs=2', *assignments),
                   workdir, stop_after)[0]
 
 
@@ -111,7 +111,7 @@ class Diverging(config_lib.Checked):
 
 def test_source_learners_that_diverge_are_left_out_and_named(tmp_path):
   experiment = dataclasses.replace(
-      tiny.quick('seeds=1', 'method.epochs=1'), source=Diverging())
+      tiny.fast('seeds=1', 'method.epochs=1'), source=Diverging())
   said, _ = tiny.run(experiment, tmp_path / 'memory')
   left_out, = (text for text in said if 'left out' in text)
   number = int(left_out.split()[2])
@@ -126,7 +126,7 @@ def test_source_learners_that_diverge_are_left_out_and_named(tmp_path):
 @pytest.mark.parametrize('regenerate_every', [0, 1])
 def test_if_all_diverge_nothing_is_distilled(tmp_path, regenerate_every):
   experiment = dataclasses.replace(
-      tiny.quick('seeds=1', f'data.regenerate_every={regenerate_every}'),
+      tiny.fast('seeds=1', f'data.regenerate_every={regenerate_every}'),
       source=Diverging(2.0))
   with pytest.raises(FloatingPointError, match='every learner diverged'):
     tiny.run(experiment, tmp_path / 'run')
@@ -136,4 +136,4 @@ def test_if_all_diverge_nothing_is_distilled(tmp_path, regenerate_every):
 def test_a_store_is_not_regenerated():
   with pytest.raises(ValueError, match=r"^data\.regenerate_every=2: must be 0 "
                      "with store='x'"):
-    tiny.quick('data.regenerate_every=2', 'data.store=x')
+    tiny.fast('data.regenerate_every=2', 'data.store=x')

@@ -129,7 +129,7 @@ def test_what_a_process_says_is_read():
   child = process(
       'import sys; print("resumed after epoch 7 of 9"); '
       'print(\'@state {"epoch": 7, "digests": [{"params": 5}]}\'); '
-      'sys.exit("error: no")')
+      'print("@begin save", end=""); sys.exit("error: no")')
   assert child.end() == 1
   assert child.resumed == child.computed == 7
   assert child.states == {7: [{'params': 5}]}

@@ -17,6 +17,7 @@ from adjax.envs import bandit
 from adjax.envs import dark_room
 from adjax.envs import watermaze
 from adjax.learners import posterior
+from adjax.learners import references
 from adjax.learners import tabular_q
 
 TASKS = dark_room.tasks(dark_room.Config(
@@ -336,3 +337,15 @@ def test_a_subsequence_is_contiguous_and_follows_its_true_predecessor(seed):
   time = starts[:, None] + np.arange(-1, 9)
   wanted = take(history, (streams[:, None], np.maximum(time, 0)))
   assert_equal(batch.rows, wanted)
+
+
+def test_every_episode_of_every_history_begins_anew():
+  tasks = dark_room.tasks(dark_room.Config(
+      size=5, episode_length=8, random_start=True, num_train=4,
+      num_validation=1, num_held_out=1))
+  history, _ = histories.generate(
+      references.random(tasks), tasks.train, jax.random.key(0), 2, 320)
+  starts = (np.asarray(history.obs)[:, :, ::8] @ [5, 1]).reshape(8, 40)
+  assert all(len(set(stream)) > 12 for stream in starts)  # Of 25 cells.
+  assert all(len(set(episode)) > 2 for episode in starts.T)
+  assert np.bincount(starts.ravel(), minlength=25).min() > 2

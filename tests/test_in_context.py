@@ -15,6 +15,7 @@ from adjax.envs import dark_room
 from adjax.methods import training
 from adjax.models import in_context
 from adjax.models import transformer
+from tests import tiny
 
 TASKS = dark_room.tasks(dark_room.Config(
     size=5, episode_length=7, num_train=11, num_validation=7, num_held_out=7))
@@ -136,3 +137,18 @@ def test_weights_are_frozen_and_runs_are_independent(params):
       params, jax.tree.map(lambda x: x[4, 2], tasks), keys[4, 2])
   jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[4, 2], b),
                history, alone)
+
+
+def test_every_action_is_drawn_anew():
+  """A fresh model prefers nothing: any action follows any other."""
+  model = tiny.null_model(TASKS.env)
+  task = jax.tree.map(lambda x: x[0], TASKS.held_out)
+  fresh = jax.jit(model.init)(
+      jax.random.key(0), training.example_inputs(model, TASKS))
+  history, _ = jax.jit(lambda params: types.unroll(
+      in_context.in_context(TASKS.env, model, params), task,
+      jax.random.key(0), 1001))(fresh)
+  action = np.asarray(history.action)[0]
+  pairs = np.zeros((5, 5))
+  np.add.at(pairs, (action[:-1], action[1:]), 1)
+  assert pairs.min() > 15 and pairs.max() < 70  # 40 each, give or take 6.

@@ -31,8 +31,8 @@ def test_the_largest_stage_is_told(monkeypatch):
 def test_a_run_that_does_not_fit_is_refused_before_it_begins(
     tmp_path, monkeypatch):
   monkeypatch.setattr(memory, 'available', lambda: 10**5)
-  with pytest.raises(ValueError, match=r'needs about .* lower .*batch_size'):
-    tiny.run(tiny.quick(), tmp_path)
+  with pytest.raises(ValueError, match=r'needs about .* lower data\.histories'):
+    tiny.run(tiny.fast(), tmp_path)
   assert not (tmp_path / 'checkpoints').exists()
   assert (tmp_path / 'metrics.jsonl').read_text() == ''
 

@@ -177,7 +177,7 @@ def unroll(steps_per_call, num_steps):
 
 # More than is sampled at once, with and without what is dropped.
 @pytest.mark.parametrize('steps_per_call, num_steps', [
-    (1, types.BLOCK + 1), (3, 100), (types.BLOCK + 10, 1)])
+    (3, 100), (types.BLOCK + 10, 1)])
 @hypothesis.given(SEEDS)
 @examples(max_examples=5)
 def test_a_history_begins_alike_whatever_its_length(

@@ -284,23 +284,19 @@ def test_the_water_maze_is_learned_from_frames_and_drawn(tmp_path):
 
 
 @pytest.mark.parametrize('assignments', [
-    (), ('data.store=STORE',), ('data.regenerate_every=1',),
-    ('method=rl2', 'data=none', *RL2[5:])],
+    (), ('data.store=STORE',), ('data.regenerate_every=1',), ('method=rl2',)],
     ids=['memory', 'store', 'regenerated', 'online'])
 def test_no_operation_outside_a_program_meets_several_devices(
     tmp_path, monkeypatch, assignments):
   """On two devices, begun and resumed, to the pictures; see guard."""
   fields = [text.replace('STORE', f'{tmp_path}/store') for text in assignments]
+  experiment = tiny.fast('seeds=2')
   if 'method=rl2' in fields:
-    experiment = specification.override(presets.get('quick'), [
-        *[text for text in tiny.QUICK if not text.startswith(
-            ('data.', 'method.'))], *fields])
-  else:
-    experiment = tiny.quick('method.epochs=2', *fields)
+    fields = ['method=rl2', 'data=none', *RL2[5:9]]
+  experiment = specification.override(experiment, fields)
   with guard.only_programs_of_the_clock(monkeypatch) as compiled:
-    tiny.run(experiment, tmp_path / 'run', 1, 'data:2', share=False)
-    _, result = tiny.run(
-        experiment, tmp_path / 'run', mesh='data:2', share=False)
+    tiny.run(experiment, tmp_path / 'run', 1, 'data:2')
+    _, result = tiny.run(experiment, tmp_path / 'run', mesh='data:2')
   assert result['updates'] and {1, 2} == set(compiled)
 
 
@@ -310,6 +306,29 @@ def test_the_guard_sees_what_it_is_for(monkeypatch):
     x = jax.device_put(np.arange(4), devices.replicated(mesh))
     with pytest.raises(AssertionError, match='over 2 devices is compiled'):
       x[:2].block_until_ready()
+
+
+def test_training_seeds_differ_and_more_of_them_do_not_change_the_first():
+  two, three = (
+      run_lib.init_states(setup_lib.make(tiny.fast(f'seeds={seeds}'), 'data:1'),
+                          clock_lib.Clock()) for seeds in (2, 3))
+  keys = jax.random.key_data(three.key)
+  assert len(np.unique(keys, axis=0)) == 3
+  np.testing.assert_array_equal(jax.random.key_data(two.key), keys[:2])
+  kernels = [x for x in jax.tree.leaves(three.params) if np.ptp(x) > 0]
+  assert kernels and all((x[0] != x[1]).any() for x in kernels)
+  jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:2]),
+               two.params, three.params)
+
+
+def test_curves_are_of_all_validation_tasks_and_of_some_training_tasks():
+  setup = setup_lib.make(tiny.fast(), 'data:1')
+  found = setup.evaluation.tasks
+  assert set(found) == {'validation', 'train'}
+  np.testing.assert_array_equal(
+      found['validation'].goals, setup.tasks.validation.goals)
+  np.testing.assert_array_equal(
+      found['train'].goals, setup.tasks.train.goals[:3])
 
 
 def test_the_papers_presets_have_the_papers_values():
@@ -383,10 +402,10 @@ def test_every_preset_fits_together(size):
 
 def test_a_run_prints_nothing_and_sets_nothing(tmp_path, capfd, caplog):
   before = jax.config.values.copy()
-  with caplog.at_level('INFO', 'adjax'):
-    result = adjax.run(
-        tiny.quick('method.epochs=1', 'seeds=1'), tmp_path / 'run')
+  experiment = tiny.quick()
+  with caplog.at_level('INFO', 'adjax'), tiny.shared_programs(experiment):
+    result = adjax.run(experiment, tmp_path / 'run', mesh='data:1')
   assert result == tiny.read(tmp_path / 'run')[1]
   assert capfd.readouterr().out == ''
-  assert any('epoch 1/1' in record.message for record in caplog.records)
+  assert any('epoch 1/3' in record.message for record in caplog.records)
   assert jax.config.values == before

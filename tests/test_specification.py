@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 
+from IPython.core import interactiveshell
 import pytest
 
 import adjax
@@ -38,6 +39,8 @@ def test_components_are_chosen_by_name_before_fields_are_set():
     ('method=none', r'^method=none: must be one of distill, rl2'),
     ('distill.length=3', r'^distill\.length: is now method\.length'),
     ('rl2.trials=3', r'^rl2\.trials: is now method\.trials'),
+    ('distill.clip=3', r'^distill\.clip: is now method\.max_grad_norm'),
+    ('source=noise', r'^source=noise: is now source=annealed_oracle'),
     ('data.every=3', r'^data\.every: is now data\.episode_stride'),
     ('method.clip=3', r'^method\.clip: is now method\.max_grad_norm'),
     ('model.width=0', r'^model\.width=0: must be at least 1'),
@@ -165,6 +168,20 @@ def test_a_changed_file_is_another_version(path, tmp_path):
     digest, = specification.digests(
         specification.load('experiment', str(copy))).values()
     found.append(digest)
+  assert found[0] == found[1] != found[2]
+
+
+def test_a_changed_cell_of_a_notebook_is_another_version():
+  """Where a class has no file, its source is that in the cell."""
+  shell = interactiveshell.InteractiveShell()
+  found = []
+  for number in (1, 1, 2):
+    cell = FILE.replace('return dark_room', f'{number}; return dark_room')
+    shell.run_cell(cell).raise_error()
+    experiment = shell.user_ns['experiment']
+    assert specification.describe(experiment)['tasks']['kind'] == (
+        'notebook:Tasks')
+    found.append(specification.digests(experiment)['notebook'])
   assert found[0] == found[1] != found[2]
 
 

@@ -136,3 +136,17 @@ def test_infinity_from_the_beginning_does_not_count_but_nan_does():
       diverge(begin)[1], [True, True, False, True])
   # What began with infinity may still diverge.
   assert not diverge(begin, state=np.nan)[1].any()
+
+
+def test_every_step_has_noise_of_its_own():
+  """Within what unroll samples at once and beyond it."""
+
+  def step(task, state, key):
+    die = jax.random.bits(key, (1, 1))
+    nothing = jnp.zeros((1, 1))
+    return state, types.Transition(die, nothing, nothing, nothing, nothing, die)
+
+  history, _ = types.unroll(
+      types.Learner(lambda task, key: jnp.int32(0), step), None,
+      jax.random.key(0), 3 * types.BLOCK)
+  assert len(np.unique(history.obs)) == 3 * types.BLOCK

@@ -16,6 +16,7 @@ import pytest
 from adjax import presets
 from adjax.experiment import versions
 from adjax.experiment import workdir as workdir_lib
+from adjax.storage import files
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = presets.get('quick')
@@ -40,7 +41,8 @@ def begun(tmp_path):
 
 @pytest.fixture
 def ended(begun):
-  workdir_lib.write_result(str(begun), {'held_out': {'x': 1}})
+  files.write_json(str(begun / 'result.json'),
+                   {'format': 1, 'held_out': {'x': 1}})
   return begun
 
 

@@ -1,5 +1,7 @@
 """Experiments made tiny, and models that compile in a moment."""
 
+import collections
+import contextlib
 import dataclasses
 import functools
 import json
@@ -14,8 +16,36 @@ from adjax.experiment import clock
 from adjax.experiment import progress
 from adjax.experiment import run as run_lib
 from adjax.experiment import specification
-from adjax.models import lstm
 from adjax.models import sequence_model
+
+
+class NullModel(sequence_model.SequenceModel):
+  """Acts on the last step alone; compiles in a moment."""
+
+  def features(self, inputs, deterministic):
+    return self.embedding(inputs, deterministic)
+
+  def next_features(self, inputs, cache):
+    return self.embedding(inputs, True), cache
+
+  def empty_cache(self):
+    return ()
+
+
+@dataclasses.dataclass(frozen=True)
+class NullConfig(sequence_model.Config):
+  """Of such a model, which is masked at random as others are."""
+  width: int = 8
+  input_masking: float = 0.3
+
+  def make(self, env):
+    return NullModel(self, env)
+
+
+def null_model(env):
+  """Such a model."""
+  return NullConfig().make(env)
+
 
 QUICK = [
     'data.histories=2', 'data.episodes=4', 'model.layers=1', 'model.width=16',
@@ -32,6 +62,15 @@ def quick(*more):
   merged = dict(text.split('=', 1) for text in [*QUICK, *more])
   return specification.override(
       presets.get('quick'), [f'{name}={text}' for name, text in merged.items()])
+
+
+def fast(*more):
+  """As quick, with a model that compiles in a moment."""
+  fields = [text for text in QUICK if not text.startswith('model.')]
+  merged = dict(text.split('=', 1) for text in [*fields, *more])
+  return specification.override(
+      dataclasses.replace(presets.get('quick'), model=NullConfig()),
+      [f'{name}={text}' for name, text in merged.items()])
 
 
 def preset(name, *assignments):
@@ -67,6 +106,10 @@ class _SharedClock(clock.Clock):
   """
   experiment = None
 
+  def __init__(self, mesh=None):
+    super().__init__(mesh)
+    self._times = collections.Counter()
+
   def on(self, mesh):
     other = _SharedClock(mesh)
     other.seconds, other.start = self.seconds, self.start
@@ -74,7 +117,8 @@ class _SharedClock(clock.Clock):
 
   def compile(self, function, *args, **options):
     code = getattr(function, 'func', function).__code__
-    key = self.experiment, self.mesh, code, str(jax.tree.map(
+    self._times[code] += 1  # Functions of one code have closures of their own.
+    key = self.experiment, self.mesh, code, self._times[code], str(jax.tree.map(
         lambda x: (jnp.shape(x), jax.dtypes.result_type(x)), args))
     if key not in _PROGRAMS:
       _PROGRAMS[key] = super().compile(function, *args, **options)
@@ -90,13 +134,19 @@ def _programs_of(experiment):
   return experiment
 
 
-def run(experiment, workdir, stop_after=None, mesh='data:1', share=True):
-  """Runs on one device: what was said, and the result or None if stopped."""
-  recorder = Recorder(stop_after)
-  kind = _SharedClock if share else clock.Clock
+@contextlib.contextmanager
+def shared_programs(experiment):
+  """Within, a run of the experiment takes the programs of those before."""
   with (mock.patch.object(
       _SharedClock, 'experiment', _programs_of(experiment)),
-        mock.patch.object(clock, 'Clock', kind)):
+        mock.patch.object(clock, 'Clock', _SharedClock)):
+    yield
+
+
+def run(experiment, workdir, stop_after=None, mesh='data:1'):
+  """Runs on one device: what was said, and the result or None if stopped."""
+  recorder = Recorder(stop_after)
+  with shared_programs(experiment):
     try:
       result = run_lib.run(experiment, str(workdir), recorder, mesh=mesh)
     except KeyboardInterrupt:
@@ -121,24 +171,6 @@ def timeless(workdir):
   for name in ('seconds', 'throughput', 'device'):
     del result[name]
   return lines, result
-
-
-class NullModel(sequence_model.SequenceModel):
-  """Acts on the last step alone; compiles in a moment."""
-
-  def features(self, inputs, deterministic):
-    return self.embedding(inputs, deterministic)
-
-  def next_features(self, inputs, cache):
-    return self.embedding(inputs, True), cache
-
-  def empty_cache(self):
-    return ()
-
-
-def null_model(env):
-  """Such a model, which is masked at random as others are."""
-  return NullModel(lstm.Config(width=8, input_masking=0.3), env)
 
 
 _MARK = 7.0

@@ -208,7 +208,8 @@ def summary(found: dict[str, Any], workdir: str) -> str:
         f'{name} {some["normalised"]:.3f}' for name, some in sets.items()
         if some.get('normalised') is not None))
   if any(found['skipped_total']):
-    lines.append(f'  updates skipped by seed, not finite: {found["skipped"]}')
+    lines.append('  updates skipped by seed, not finite: '
+                 f'{found["skipped_total"]}')
   if found['ended_early']:
     lines.append(f'  training ended early, by these, in seeds '
                  f'{found["ended_early"]}')

@@ -27,6 +27,7 @@ from adjax.experiment import stored
 from adjax.experiment import workdir as workdir_lib
 from adjax.methods import training
 from adjax.storage import checkpoint
+from adjax.storage import files
 
 
 def run(
@@ -96,10 +97,13 @@ def _run(
   eval_rate = steps * setup.tasks.episode_length / clock.seconds['evaluate']
   _split_epochs(setup, states, lines, clock)
   trained = setup.experiment.seeds * setup.trainer.epochs * setup.transitions
-  result = report.result(setup, clock, evaluated, lines[-1])
+  result = {'format': files.FORMAT} | report.result(
+      setup, clock, evaluated, lines[-1])
   clock.seconds['total'] = time.perf_counter() - clock.start
   result |= {
-      'parameters': sum(x[0].size for x in jax.tree.leaves(states.params)),
+      'parameters': sum(
+          x.size for x in jax.tree.leaves(states.params)
+      ) // setup.experiment.seeds,
       'updates': setup.trainer.epochs * setup.trainer.updates_per_epoch,
       'transitions_trained': trained,
       'skipped_total': lines[-1]['skipped_total'],
@@ -289,4 +293,4 @@ def _write(
       jax.tree.map(lambda x: x[0, which, 0], evaluated['held_out'][1]),
       jax.tree.map(lambda x: np.asarray(x[which]), setup.tasks.held_out),
       tasks, os.path.join(workdir, 'visits.png'))
-  workdir_lib.write_result(workdir, result)
+  files.write_json(os.path.join(workdir, 'result.json'), result)

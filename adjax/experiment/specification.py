@@ -4,9 +4,9 @@ A configuration makes its object, so that nothing here is a table of names: any
 frozen dataclass of JSON values with the right `make` will do.
 """
 
+import ast
 from collections.abc import Mapping
 import dataclasses
-import functools
 import hashlib
 import importlib
 import importlib.util
@@ -21,7 +21,6 @@ from typing import Annotated
 from typing import Any
 from typing import Protocol
 
-import adjax
 from adjax import config as config_lib
 from adjax import types
 from adjax.methods import distill
@@ -153,12 +152,17 @@ class Experiment(config_lib.Checked):
 _PACKAGES = {'tasks': 'adjax.envs', 'source': 'adjax.learners',
              'model': 'adjax.models', 'method': 'adjax.methods'}
 
-# What fields were called before 0.2.
+# What fields and components were called before 0.2; the first that fits is
+# said.
 _RENAMED = {
-    'distill': 'method', 'rl2': 'method', 'data.every': 'data.episode_stride',
-    'data.tail': 'data.last_episodes', 'data.refresh': 'data.regenerate_every',
+    'distill.clip': 'method.max_grad_norm', 'rl2.clip': 'method.max_grad_norm',
+    'rl2.trace': 'method.lambda_', 'distill': 'method', 'rl2': 'method',
     'method.clip': 'method.max_grad_norm', 'method.trace': 'method.lambda_',
-    'source.trace': 'source.lambda_'}
+    'data.every': 'data.episode_stride', 'data.tail': 'data.last_episodes',
+    'data.refresh': 'data.regenerate_every', 'source.trace': 'source.lambda_',
+    'source.clip_norm': 'source.max_grad_norm',
+    'tasks.law': 'tasks.distribution', 'source=noise': 'source=annealed_oracle',
+    'source=patrol': 'source=coverage_search'}
 
 
 def override(
@@ -181,6 +185,7 @@ def override(
   for assignment in assignments:
     name, equals, text = (x.strip() for x in assignment.partition('='))
     _check_renamed(name)
+    _check_renamed(f'{name}={text}')
     if equals and name in (*_PACKAGES, 'data') and '.' not in name:
       if name in chosen:
         raise ValueError(f'{name}: given twice')
@@ -268,7 +273,8 @@ def _file(path: str) -> ModuleType:
   known = sys.modules.get(name)
   if known is not None and getattr(known, '__file__', None) == str(full):
     return known
-  if known is not None or importlib.util.find_spec(name) is not None:
+  other = importlib.util.find_spec(name)
+  if known is not None or (other and other.origin != str(full)):
     name = f'{name}_{hashlib.sha256(str(full).encode()).hexdigest()[:8]}'
     if name in sys.modules:
       return sys.modules[name]
@@ -299,10 +305,10 @@ def describe(experiment: Experiment) -> dict[str, Any]:
 
 
 def _kind(kind: type) -> str:
+  """module:class; of a file that is run or loaded, its stem."""
   module = kind.__module__
-  if module == '__main__':
-    # A script that is run and the same that is imported are one.
-    path = getattr(sys.modules['__main__'], '__file__', None)
+  if '.' not in module:
+    path = getattr(sys.modules.get(module), '__file__', None)
     module = pathlib.Path(path).stem if path else 'notebook'
   return f'{module}:{kind.__qualname__}'
 
@@ -322,18 +328,22 @@ def digests(experiment: Experiment) -> Mapping[str, str]:
   return found
 
 
-@functools.cache
-def _digest(kind: Any) -> str:
+def _digest(kind: type) -> str:
   path = getattr(sys.modules.get(kind.__module__), '__file__', None)
   if path and os.path.isfile(path):
-    source = pathlib.Path(path).read_bytes()
+    source = pathlib.Path(path).read_text(encoding='utf-8')
   else:
-    try:
-      linecache.checkcache()
-      source = inspect.getsource(kind).encode()
-    except (OSError, TypeError):
-      source = repr(dataclasses.fields(kind)).encode()
-  return hashlib.sha256(source).hexdigest()[:12]
+    source = _cell(kind)
+  return hashlib.sha256(source.encode()).hexdigest()[:12]
 
 
-PACKAGE = pathlib.Path(adjax.__file__).parent
+def _cell(kind: type) -> str:
+  """The source of a class of a notebook, out of the cell that defines it."""
+  make = vars(kind).get('make')
+  text = ''.join(linecache.getlines(
+      make.__code__.co_filename)) if inspect.isfunction(make) else ''
+  if text:
+    for node in ast.walk(ast.parse(text)):
+      if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
+        return ast.get_source_segment(text, node) or text
+  return repr(dataclasses.fields(kind))

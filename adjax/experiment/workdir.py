@@ -215,12 +215,6 @@ def append_line(path: str, line: dict[str, Any]) -> None:
     files.append_line(path, files.to_json({'format': files.FORMAT} | line))
 
 
-def write_result(workdir: str, result: dict[str, Any]) -> None:
-  """Writes result.json, with which a run is finished."""
-  files.write_json(os.path.join(workdir, 'result.json'),
-                   {'format': files.FORMAT} | result)
-
-
 def machine() -> dict[str, Any]:
   """What the figures were made with."""
   return {

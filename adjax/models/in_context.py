@@ -16,9 +16,14 @@ from adjax.models import sequence_model
 def inputs_of(history: types.History) -> sequence_model.Inputs:
   """What was known before each step of a whole history [..., T]."""
   arrays.check_steps('history', history, '*S, T')
-  first = lambda x, null: jnp.full_like(x[..., :1], null)
-  return _shift(history, first(history.action, -1), first(history.reward, 0),
-                first(history.done, False))
+
+  def before(x: chex.Array, null: float) -> chex.Array:
+    return jnp.concatenate(
+        [jnp.full_like(x[..., :1], null), x[..., :-1]], -1)
+
+  return sequence_model.Inputs(
+      history.obs, before(history.action, -1), before(history.reward, 0),
+      before(history.done, False))
 
 
 def inputs_and_actions(
@@ -32,22 +37,14 @@ def inputs_and_actions(
   rows = batch.rows
   arrays.check_steps('batch.rows', rows, 'B, L+1')
   arrays.check('batch.is_first [B] bool', batch.is_first)
-  first = lambda x, null: jnp.where(
-      batch.is_first, null, x[:, 0]).astype(x.dtype)[:, None]
-  history = jax.tree.map(lambda x: x[:, 1:], rows)
-  return _shift(history, first(rows.action, -1), first(rows.reward, 0),
-                first(rows.done, False)), history.action
 
+  def before(x: chex.Array, null: float) -> chex.Array:
+    first = jnp.where(batch.is_first, null, x[:, 0]).astype(x.dtype)
+    return x[:, :-1].at[:, 0].set(first)
 
-def _shift(
-    history: types.History, action: chex.Array, reward: chex.Array,
-    done: chex.Array,
-) -> sequence_model.Inputs:
-  """Inputs of a history [..., T] after a step [..., 1] of these."""
-  before = lambda x, first: jnp.concatenate([first, x[..., :-1]], -1)
   return sequence_model.Inputs(
-      history.obs, before(history.action, action),
-      before(history.reward, reward), before(history.done, done))
+      rows.obs[:, 1:], before(rows.action, -1), before(rows.reward, 0),
+      before(rows.done, False)), rows.action[:, 1:]
 
 
 class State(NamedTuple):

@@ -1,8 +1,8 @@
 """Histories larger than memory: a folder of sharded zarr 3 and a manifest."""
 
 import collections
-from collections.abc import Iterable
 from collections.abc import Generator
+from collections.abc import Iterable
 from collections.abc import Iterator
 import concurrent.futures
 import contextlib

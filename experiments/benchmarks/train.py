@@ -1,5 +1,6 @@
 """The benchmark of training: transitions/s, and how near to the machine."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,7 +69,14 @@ def updates(
     trainer: training.Trainer, history: types.History, number: int,
     state: training.TrainState,
 ) -> Any:
-  """Updates of one seed's state on histories [S, T], inside a program."""
+  """Updates of one seed, inside a program: its state after them, and metrics.
+
+  Args:
+    trainer: how the model is trained.
+    history: History [S, T].
+    number: of updates.
+    state: before them.
+  """
   def update(state, _):
     streams, starts = trainer.subsequences(state.key, *history.done.shape)
     return trainer.update(state, histories.gather(
@@ -77,9 +85,20 @@ def updates(
   return jax.lax.scan(update, state, None, number)
 
 
-def train_case(width: int, length: int, history: Any, number: int) -> Any:
-  """A program of so many updates, and its compile time."""
-  trainer = make_trainer(make_model(width, length), length)
+def train_case(
+    width: int, length: int, history: types.History, number: int,
+    batch_size: int = BATCH,
+) -> tuple[Callable[[], Any], float]:
+  """A program of so many updates, and its compile time.
+
+  Args:
+    width: D.
+    length: L, and the window.
+    history: History [S, T].
+    number: of updates.
+    batch_size: B.
+  """
+  trainer = make_trainer(make_model(width, length), length, batch_size)
   state, history = measure.replicate(
       (trainer.init(jax.random.key(0)), history))
   return measure.compiled(

@@ -40,8 +40,10 @@ class Process:
 
   def _read(self):
     for line in self._process.stdout:
+      if line[-1] != '\n':  # It was killed while it said so.
+        break
       with self._heard:
-        self.lines.append((time.monotonic() - self._begin, line.rstrip('\n')))
+        self.lines.append((time.monotonic() - self._begin, line[:-1]))
         self._heard.notify_all()
     with self._heard:
       self._over = True

@@ -1,0 +1,80 @@
+"""A run's programs cost no more than they did before they were rewritten.
+
+Bounds are of the code at version 0.1, by the same compiler at the same level of
+optimisation, for the same tiny experiments on one device.
+"""
+
+import jax
+import pytest
+
+from adjax.experiment import clock as clock_lib
+from adjax.experiment import run as run_lib
+from adjax.experiment import setup as setup_lib
+from tests import test_run
+from tests import tiny
+
+# {experiment: {program: (flops, bytes accessed)}}.
+BOUNDS = {
+    'memory': {
+        'held_out': (396488, 801288), 'generate': (1100629, 2283994),
+        'epoch': (8216975, 7009522)},
+    'regenerated': {'epoch': (9325494, 9303806)},
+    'online': {'held_out': (239373, 339464), 'epoch': (10675683, 6093311)},
+    'store': {
+        'generate': (144435, 303668), 'updates': (7965014, 6320255)},
+}
+EXPERIMENTS = {
+    'memory': lambda: tiny.quick(),
+    'regenerated': lambda: tiny.quick('data.regenerate_every=1'),
+    'online': lambda: tiny.preset('dark_room_rl2', *test_run.RL2),
+    'store': lambda: tiny.quick('data.store=nowhere'),
+}
+# Fusions may pad a scalar or two; a ring that is copied once is 20,000 bytes.
+SLACK = 1.0001
+
+
+class Costs(clock_lib.Clock):
+  """Keeps the programs that it compiles by the name of their function."""
+
+  def __init__(self, mesh=None):
+    super().__init__(mesh)
+    self.programs = {}
+
+  def on(self, mesh):
+    return self
+
+  def compile(self, function, *args, **options):
+    program = super().compile(function, *args, **options)
+    name = getattr(function, 'func', function).__name__
+    self.programs[name] = program
+    return program
+
+
+@pytest.mark.parametrize('name', sorted(BOUNDS))
+def test_programs_cost_no_more_than_before(name):
+  setup = setup_lib.make(EXPERIMENTS[name](), 'data:1')
+  clock = Costs()
+  states = run_lib.init_states(setup, clock)
+  if 'held_out' in BOUNDS[name]:
+    clock.programs['held_out'] = run_lib.compile_held_out(setup, clock, states)
+  run_lib.make_data(setup, clock, tiny.Recorder()).compile(states)
+  for program, (flops, accessed) in BOUNDS[name].items():
+    found = clock.programs[program].cost_analysis()
+    assert found['flops'] <= SLACK * flops, program
+    assert found['bytes accessed'] <= SLACK * accessed, program
+
+
+def test_a_run_compiles_no_more_programs_than_before(tmp_path, monkeypatch):
+  """All of them, also those of single operations: 131 before."""
+  from jax._src import compiler
+  compiled = []
+  compile_or_get = compiler.compile_or_get_cached
+
+  def count(*args, **kwargs):
+    compiled.append(args)
+    return compile_or_get(*args, **kwargs)
+
+  jax.clear_caches()
+  monkeypatch.setattr(compiler, 'compile_or_get_cached', count)
+  run_lib.run(tiny.quick(), str(tmp_path), tiny.Recorder(), mesh='data:1')
+  assert len(compiled) <= 131
