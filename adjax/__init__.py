@@ -15,6 +15,7 @@ Names here are the public API. They are imported when they are first used, so
 that `import adjax` starts no backend.
 """
 
+from collections.abc import Callable
 import importlib
 from typing import Any
 
@@ -41,6 +42,20 @@ _PACKAGES = ('envs', 'experiment', 'learners', 'methods', 'models', 'presets',
              'devices')
 
 __all__ = [*_WHERE, 'presets', '__version__']
+
+
+def lazily(package: str) -> Callable[[str], Any]:
+  """A package's __getattr__ that imports its modules when they are asked for.
+  """
+  def find(name: str) -> Any:
+    try:
+      return importlib.import_module(f'{package}.{name}')
+    except ModuleNotFoundError as error:
+      if error.name != f'{package}.{name}':
+        raise
+      raise AttributeError(
+          f'module {package} has no attribute {name!r}') from None
+  return find
 
 
 def __getattr__(name: str) -> Any:

@@ -125,6 +125,8 @@ def check_component(field: str, given: Any, methods: tuple[str, ...]) -> None:
           f'a configuration with a method {method}()')
   for part in dataclasses.fields(given):
     value = getattr(given, part.name)
+    check(f'{field}.{part.name}', value, part.name != 'kind',
+          'called otherwise: config.json says by `kind` which class it is')
     check(f'{field}.{part.name}', value, _is_json(value),
           'a JSON value: a number, string, True, False, None, or tuples and '
           'frozen dataclasses of these')
@@ -170,6 +172,8 @@ def override(config: Any, assignments: list[str]) -> Any:
       raise ValueError(f'{assignment}: must look like field.name=value')
     node = changes
     *parents, leaf = path.strip().split('.')
+    if not all((leaf, *parents)):
+      raise ValueError(f'{path}: must look like field.name')
     for name in parents:
       node = node.setdefault(name, {})
       if not isinstance(node, dict):

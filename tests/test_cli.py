@@ -57,7 +57,8 @@ REFUSED = [
      '--set model.width=30: must be a multiple of twice heads=4'),
     (['--set=distill.length=5'],
      '--set distill.length: is now method.length'),
-    (['--set=data.episodes=2'], 'method.length=300: must be at most 40, the s'),
+    (['--set=data.episodes=2'],
+     '--set method.length=300: must be at most 40, the steps'),
     (['--set=model.channels=0'],
      '--set model.channels=(0,): must be a tuple of widths of at least 1'),
     (['--seeds=0'], 'seeds=0: must be at least 1'),
@@ -65,7 +66,7 @@ REFUSED = [
     (['--workdir=/proc/nowhere'],
      '--workdir=/proc/nowhere: must be a folder that can be written'),
     (['--set=model.window=301'],
-     'method.length=300: must be at least model.window=301'),
+     '--set method.length=300: must be at least model.window=301'),
     (['quick'], "unexpected argument 'quick'"),
 ]
 PROGRAM = '''

@@ -104,16 +104,11 @@ def test_a_history_pays_at_the_goal_of_its_training_task_and_nowhere_else():
 
 
 @functools.cache
-def mesh(number):
-  return devices.make_mesh(number) if number > 1 else None
-
-
-@functools.cache
 def generated_over(number):
   """The same histories over so many devices, and the text of the largest."""
   learner = LEARNERS['tabular_q']
   args = TASKS.train, KEY, 2, 60
-  with devices.use(mesh(number)):
+  with devices.use(devices.make_mesh(number)):
     # The one cache of the one function: it must tell meshes apart.
     made = jax.block_until_ready(histories.generate(learner, *args))
     text = number == 4 and histories.generate.lower(
@@ -121,9 +116,9 @@ def generated_over(number):
   return made, text
 
 
-@pytest.mark.parametrize('number', [4, 2, 1])
+@pytest.mark.parametrize('number', [4, 2])
 def test_over_devices_histories_are_the_same_bit_for_bit(number):
-  """Three meshes in one process, each with a program of its own."""
+  """Two meshes in one process, each with a program of its own."""
   made, text = generated_over(number)
   assert_equal(devices.fetch(made), generated('tabular_q'))
   for x in jax.tree.leaves(made):
@@ -157,7 +152,7 @@ SELECT = jax.jit(histories.select, static_argnames=('stride', 'last', 'bound'))
 
 
 @pytest.mark.parametrize('stride, last, kept', [
-    (2, 0, (0, 2, 4, 6)), (1, 2, (5, 6)), (3, 2, (3, 6))])
+    (2, 0, (0, 2, 4, 6)), (3, 2, (3, 6))])
 def test_every_kth_episode_is_selected_or_the_last_of_these(
     stride, last, kept):
   history = of_lengths([[5] * 7] * 2)

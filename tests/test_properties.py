@@ -66,38 +66,43 @@ def take(tree, *index):
 
 @functools.cache
 def programs(name):
-  """Jitted: reset, and (task, first, keys [T], actions [T]) -> steps [T].
+  """Jitted: reset, and (task, first, seeds [T], actions [T]) -> steps [T].
 
-  `first` is an observation and a state. Steps are: these two after each,
+  `first` is an observation and a state, seeds are of keys. All that is given is
+  NumPy's: what jax would slice and roll, it would compile for each shape. Steps
+  are: observation and state after each,
   [reward, terminated, truncated], the observation before any reset, and what a
   reset with its key would begin an episode with.
   """
   env = TASKS[name].env
 
-  def roll_out(task, first, keys, actions):
-    def step(now, key_and_action):
-      key, action = key_and_action
+  def roll_out(task, first, seeds, actions):
+    def step(now, seed_and_action):
+      seed, action = seed_and_action
+      key = jax.random.key(seed)
       obs, state, *rest, info = env.step(key, now[1], action, task)
       # gymnax resets by the second half of a step's key.
       reset = env.reset_env(jax.random.split(key)[1], task)
       return (obs, state), (
           (obs, state), rest, info['final_observation'], reset)
-    return jax.lax.scan(step, first, (keys, actions))[1]
+    return jax.lax.scan(step, first, (seeds, actions))[1]
 
-  return jax.jit(env.reset), jax.jit(roll_out)
+  return (jax.jit(lambda seed, task: env.reset(jax.random.key(seed), task)),
+          jax.jit(roll_out))
 
 
 def rollout(name, seed):
-  """(task, first, keys, actions, steps) of random actions on a task."""
+  """(task, first, seeds, actions, steps) of random actions on a task."""
   tasks = TASKS[name]
   reset, roll_out = programs(name)
-  task = take(tasks.train, seed % types.num_tasks(tasks.train))
-  reset_key, act_key, step_key = jax.random.split(jax.random.key(seed), 3)
-  keys = jax.random.split(step_key, STEPS)
-  actions = jax.random.randint(act_key, (STEPS,), 0, tasks.env.num_actions)
-  first = reset(reset_key, task)
-  steps = jax.tree.map(np.asarray, roll_out(task, first, keys, actions))
-  return task, first, keys, actions, steps
+  task = take(jax.tree.map(np.asarray, tasks.train),
+              seed % types.num_tasks(tasks.train))
+  rng = np.random.default_rng(seed)
+  seeds = rng.integers(0, 2**31, STEPS)
+  actions = rng.integers(0, tasks.env.num_actions, STEPS)
+  first = jax.tree.map(np.asarray, reset(seed, task))
+  steps = jax.tree.map(np.asarray, roll_out(task, first, seeds, actions))
+  return task, first, seeds, actions, steps
 
 
 @pytest.mark.parametrize('name', TASKS)
@@ -146,12 +151,11 @@ def test_an_episode_begins_with_a_reset_of_the_same_task(name, seed):
 @examples(max_examples=4)
 def test_what_comes_next_follows_from_key_state_and_action(name, seed, time):
   """A rollout that is taken up in its middle goes on as it did."""
-  task, _, keys, actions, steps = rollout(name, seed)
-  now = take(steps[0], time - 1)
+  task, _, seeds, actions, steps = rollout(name, seed)
   again = programs(name)[1](
-      task, jax.tree.map(jnp.asarray, now), jnp.roll(keys, -time),
-      jnp.roll(actions, -time))
-  assert_equal(take(again, slice(0, STEPS - time)),
+      task, take(steps[0], time - 1), np.roll(seeds, -time),
+      np.roll(actions, -time))
+  assert_equal(take(jax.tree.map(np.asarray, again), slice(0, STEPS - time)),
                take(steps, slice(time, STEPS)))
 
 
@@ -184,8 +188,8 @@ def test_a_history_begins_alike_whatever_its_length(
     steps_per_call, num_steps, seed):
   short = unroll(steps_per_call, num_steps)(seed)
   assert short.done.shape == (2, num_steps)
-  assert_equal(short, take(
-      unroll(steps_per_call, 170)(seed), slice(None), slice(0, num_steps)))
+  long = jax.tree.map(np.asarray, unroll(steps_per_call, 170)(seed))
+  assert_equal(short, take(long, slice(None), slice(0, num_steps)))
 
 
 @hypothesis.given(SEEDS)

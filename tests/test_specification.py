@@ -119,7 +119,7 @@ def test_a_component_of_ones_own_is_described_by_where_it_is():
       'size': 9, 'shape': [1, 2], 'kind': f'{__name__}:Ring'}
   assert found['source']['kind'] == 'adjax.learners.tabular_q:Config'
   assert json.loads(json.dumps(found)) == found
-  assert list(specification.digests(experiment)) == [__name__]
+  assert list(specification.digests(experiment)) == ['tasks']
   assert not specification.digests(QUICK)
   assert setup_lib.make(experiment).tasks.episode_length == 20
 
@@ -159,6 +159,55 @@ def test_an_experiment_of_a_file_is_loaded(path):
   assert specification.describe(found)['tasks']['kind'].endswith(':Tasks')
 
 
+@dataclasses.dataclass(frozen=True)
+class Part:
+  size: int = 9
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherPart:
+  size: int = 9
+
+
+@dataclasses.dataclass(frozen=True)
+class OfParts:
+  """Tasks that hold another dataclass."""
+  part: Part | OtherPart = Part()
+
+  def make(self):
+    return dark_room.tasks(dark_room.Config(size=self.part.size))
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+  kind: str = 'mine'
+
+  def make(self):
+    return dark_room.tasks()
+
+
+def test_components_of_other_classes_are_other_components():
+  found = [specification.describe(adjax.Experiment(tasks=OfParts(part)))
+           for part in (Part(), OtherPart())]
+  assert found[0] != found[1]
+  assert found[0]['tasks']['part']['kind'].endswith(':Part')
+  with pytest.raises(ValueError, match=r"^tasks\.kind='mine': must be called"):
+    adjax.Experiment(tasks=Named())
+
+
+def test_a_field_of_ones_own_may_have_a_name_that_is_gone():
+  @dataclasses.dataclass(frozen=True)
+  class Source:
+    trace: float = 0.5
+
+    def make(self, tasks):
+      raise NotImplementedError
+
+  found = specification.override(
+      dataclasses.replace(QUICK, source=Source()), ['source.trace=0.25'])
+  assert found.source.trace == 0.25
+
+
 def test_a_changed_file_is_another_version(path, tmp_path):
   found = []
   for folder, more in (('same', ''), ('again', ''), ('changed', '# one\n')):
@@ -181,7 +230,7 @@ def test_a_changed_cell_of_a_notebook_is_another_version():
     experiment = shell.user_ns['experiment']
     assert specification.describe(experiment)['tasks']['kind'] == (
         'notebook:Tasks')
-    found.append(specification.digests(experiment)['notebook'])
+    found.append(specification.digests(experiment)['tasks'])
   assert found[0] == found[1] != found[2]
 
 

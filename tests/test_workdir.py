@@ -14,6 +14,7 @@ import jax
 import pytest
 
 from adjax import presets
+from adjax.experiment import specification
 from adjax.experiment import versions
 from adjax.experiment import workdir as workdir_lib
 from adjax.storage import files
@@ -155,6 +156,21 @@ def test_other_versions_are_refused_or_recorded(begun, monkeypatch):
   assert saved['versions']['adjax'] == '0.3'
   with (pytest.raises(ValueError, match='another config'),
         claim(begun, presets.get('bandit'), allow_version_change=True)):
+    pass
+
+
+def test_a_run_that_was_refused_before_it_began_binds_nobody(tmp_path):
+  with claim(tmp_path / 'run'):
+    workdir_lib.cut_lines(str(tmp_path / 'run' / 'metrics.jsonl'), 0)
+  with claim(tmp_path / 'run', presets.get('bandit')) as finished:
+    assert finished is None
+
+
+def test_a_result_of_other_code_of_ones_own_is_refused(ended, monkeypatch):
+  monkeypatch.setattr(
+      specification, 'digests', lambda *args: {'tasks': 'changed'})
+  with (pytest.raises(ValueError, match="tasks: 'absent' -> 'changed'"),
+        claim(ended)):
     pass
 
 

@@ -114,6 +114,9 @@ def experiment() -> 'specification.Experiment':
   name = _EXPERIMENT.value
   with _naming('--'):
     if '.py' in name or ':' in name:
+      if _SIZE.value != 'cpu':
+        raise ValueError(f'size={_SIZE.value}: is for presets; a file has the '
+                         'sizes that it gives')
       found = specification.load('experiment', name)
       if not isinstance(found, specification.Experiment):
         raise ValueError(f'experiment={name}: must be an adjax.Experiment; it '

@@ -51,9 +51,11 @@ def _run(action: Callable[[], Any]) -> None:
   try:
     action()
   except ValueError as error:
+    text = re.sub(r'^(?=(workdir|mesh|seeds)=)|\b(?=allow_version_change\b)',
+                  '--', str(error))
     raise ValueError(re.sub(
-        r'^(workdir|mesh|seeds)=|\b(?=allow_version_change\b)',
-        lambda match: '--' + match[0], str(error))) from error
+        r'^(?=(tasks|source|data|model|method|evaluate)\.\w+=)', '--set ', text
+    )) from error
 
 
 def start(argv: list[str] | None = None) -> None:

@@ -10,11 +10,12 @@ import jax
 
 # What lowers the need of each stage.
 _LOWER = {
-    'histories': 'data.histories, data.episodes or data.episode_stride, or '
-                 'set data.store to a folder',
-    'training': 'data.histories, distill.batch_size, distill.length, '
-                'rl2.trials, model.width or model.layers',
+    'histories': 'data.histories, data.episodes or data.episode_stride, or set '
+                 'data.store to a folder',
+    'training': 'data.histories, method.batch_size, method.length or '
+                'method.trials, model.width or model.layers',
     'evaluation': 'evaluate.held_out_runs, evaluate.episodes or model.window',
+    'references': 'evaluate.reference_runs or evaluate.episodes',
 }
 
 

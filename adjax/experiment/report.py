@@ -68,8 +68,53 @@ def _finite_mean(x: np.ndarray) -> float | None:
   return float(x.mean()) if x.size else None
 
 
+References = dict[str, dict[str, clock_lib.Program]]
+
+
+def compile_references(
+    setup: setup_lib.Setup, clock: clock_lib.Clock
+) -> References:
+  """Programs that run the source and the references on held-out tasks.
+
+  Args:
+    setup: the run's objects.
+    clock: compiles them.
+
+  Returns:
+    {'held_out' and each shifted set: {learner: (tasks [N], key) -> learning
+    curves [N, R * K, E]}}, of the learners that the tasks allow.
+  """
+  tasks, evaluate = setup.tasks, setup.experiment.evaluate
+  learners = {'random': references.random(tasks)}
+  if setup.source is not None:
+    learners['source'] = setup.source
+  if tasks.goal_policy is not None:
+    learners['random_walk_with_memory'] = (
+        references.random_walk_with_memory(tasks))
+  if tasks.optimal_policy is not None:
+    learners['oracle'] = references.oracle(tasks)
+
+  def program(learner: types.Learner, some: types.Task) -> clock_lib.Program:
+    def rollouts(some: types.Task, key: chex.PRNGKey) -> chex.Array:
+      history, _ = histories.generate(
+          learner, some, key, evaluate.reference_runs,
+          evaluate.episodes * tasks.episode_length)
+      return metrics.learning_curves(
+          history.reward, history.done, evaluate.episodes)
+    return clock.compile(rollouts, some, setup.keys.references)
+
+  return {name: {kind: program(learner, some)
+                 for kind, learner in learners.items()}
+          for name, some in held_out_sets(tasks).items()}
+
+
+def held_out_sets(tasks: types.TaskDistribution) -> dict[str, types.Task]:
+  """{name: tasks} of all sets for the final checkpoint."""
+  return {'held_out': tasks.held_out} | dict(tasks.shifted)
+
+
 def result(
-    setup: setup_lib.Setup, clock: clock_lib.Clock,
+    setup: setup_lib.Setup, programs: References,
     evaluated: dict[str, tuple[np.ndarray, types.History]],
     line: dict[str, Any],
 ) -> dict[str, Any]:
@@ -77,7 +122,7 @@ def result(
 
   Args:
     setup: the run's objects.
-    clock: compiles and runs the references.
+    programs: of the references.
     evaluated: {'held_out' and each shifted set: learning curves [seeds, N, R,
       E], and more}.
     line: the last epoch's.
@@ -88,18 +133,17 @@ def result(
       name: str, some: types.Task
   ) -> tuple[dict[str, Any], dict[str, Any]]:
     ours = _ours(tasks, some, evaluated[name][0])
-    others = _references(setup, clock, some)
+    others = _references(setup, programs[name], some)
     if 'source' in others:
       ours['normalised'] = _normalised(
           ours['return_mean'], others['random'],
           others['source']['return_mean'])
     return ours, others
 
-  held_out, others = section('held_out', tasks.held_out)
-  shifted = {}
-  for name, some in tasks.shifted.items():
-    found, beside = section(name, some)
-    shifted[name] = found | beside
+  sections = {name: section(name, some)
+              for name, some in held_out_sets(tasks).items()}
+  held_out, others = sections.pop('held_out')
+  shifted = {name: ours | beside for name, (ours, beside) in sections.items()}
   return {
       'experiment': setup.experiment.name, 'seeds': setup.experiment.seeds,
       'optimum_known': tasks.optimal_return is not None,
@@ -131,37 +175,24 @@ def _ours(
 
 
 def _references(
-    setup: setup_lib.Setup, clock: clock_lib.Clock, some: types.Task
+    setup: setup_lib.Setup, programs: dict[str, clock_lib.Program],
+    some: types.Task,
 ) -> dict[str, Any]:
   """The source and the references on some tasks, as far as there are any."""
-  tasks, evaluate = setup.tasks, setup.experiment.evaluate
-
-  def curve(learner: types.Learner) -> tuple[np.ndarray, int]:
-    def rollouts(some: types.Task, key: chex.PRNGKey) -> chex.Array:
-      history, _ = histories.generate(
-          learner, some, key, evaluate.reference_runs,
-          evaluate.episodes * tasks.episode_length)
-      return metrics.learning_curves(
-          history.reward, history.done, evaluate.episodes)
-
-    program = clock.compile(rollouts, some, setup.keys.references)
+  found: dict[str, Any] = {}
+  for name, program in programs.items():
     curves = devices.fetch(jax.block_until_ready(
         program(some, setup.keys.references)))
-    return (np.nanmean(curves, (0, 1)),
-            curves.shape[1] // evaluate.reference_runs)
-
-  found: dict[str, Any] = {}
-  if setup.source is not None:
-    mean, actors = curve(setup.source)
-    found['source'] = {'return_mean': mean.tolist(), 'actors': actors}
-    if actors > 1:
-      found['source']['aggregate'] = aggregate(mean, actors).tolist()
-  if tasks.goal_policy is not None:
-    found['random_walk_with_memory'] = {'return_mean': curve(
-        references.random_walk_with_memory(tasks))[0].tolist()}
-  if tasks.optimal_policy is not None:
-    found['oracle'] = float(curve(references.oracle(tasks))[0].mean())
-  found['random'] = float(curve(references.random(tasks))[0].mean())
+    mean = np.nanmean(curves, (0, 1))
+    if name in ('random', 'oracle'):  # These do not learn.
+      found[name] = float(mean.mean())
+      continue
+    found[name] = {'return_mean': mean.tolist()}
+    if name == 'source':
+      actors = curves.shape[1] // setup.experiment.evaluate.reference_runs
+      found[name]['actors'] = actors
+      if actors > 1:
+        found[name]['aggregate'] = aggregate(mean, actors).tolist()
   return found
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import os
 import time
 from typing import Any
@@ -88,9 +89,12 @@ def _run(
   data = make_data(setup, clock, progress)
   states = init_states(setup, clock)
   held_out = compile_held_out(setup, clock, states)
+  references = report.compile_references(setup, clock)
   states, lines = _train(
       setup, data, states, workdir, clock, progress, stop,
-      {'evaluation': memory.program(held_out) + memory.size(states.opt_state)})
+      {'evaluation': memory.program(held_out) + memory.size(states.opt_state),
+       'references': max(memory.program(program) for of_set in
+                         references.values() for program in of_set.values())})
   data.release()
   evaluated = devices.fetch(clock.run('evaluate', held_out, states.params))
   steps = sum(curves.size for curves, _ in evaluated.values())
@@ -98,7 +102,7 @@ def _run(
   _split_epochs(setup, states, lines, clock)
   trained = setup.experiment.seeds * setup.trainer.epochs * setup.transitions
   result = {'format': files.FORMAT} | report.result(
-      setup, clock, evaluated, lines[-1])
+      setup, references, evaluated, lines[-1])
   clock.seconds['total'] = time.perf_counter() - clock.start
   result |= {
       'parameters': sum(
@@ -114,8 +118,9 @@ def _run(
           'train_transitions_per_s': trained / clock.seconds['train'],
           'eval_env_steps_per_s': eval_rate,
       }} | workdir_lib.machine()
-  if jax.process_index() == 0:
-    _write(setup, evaluated, result, workdir)
+  result = json.loads(files.to_json(result))  # As it will be read.
+  devices.collectively(
+      lambda: _write(setup, evaluated, result, workdir, progress))
   progress.say(report.summary(result, workdir))
   return result
 
@@ -173,7 +178,7 @@ def compile_held_out(
     most of what a run needs of memory.
   """
   evaluate = setup.experiment.evaluate
-  sets = {'held_out': setup.tasks.held_out} | dict(setup.tasks.shifted)
+  sets = report.held_out_sets(setup.tasks)
 
   def one_seed(args: tuple[types.PyTree, chex.Array]) -> types.PyTree:
     params, seed = args
@@ -282,15 +287,20 @@ def _split_epochs(
 
 def _write(
     setup: setup_lib.Setup, evaluated: dict[str, Any], result: dict[str, Any],
-    workdir: str,
+    workdir: str, progress: progress_lib.Progress,
 ) -> None:
   """The pictures, and last of all the result: with it a run is finished."""
+  if jax.process_index() > 0:
+    return
   tasks = setup.experiment.tasks
   plot.curve(result, tasks, os.path.join(workdir, 'curve.png'))
   # The goal that is farthest away, where goals differ in that.
   which = int(np.argmin(result['held_out']['optimum']))
-  plot.visits(
-      jax.tree.map(lambda x: x[0, which, 0], evaluated['held_out'][1]),
-      jax.tree.map(lambda x: np.asarray(x[which]), setup.tasks.held_out),
-      tasks, os.path.join(workdir, 'visits.png'))
+  try:
+    plot.visits(
+        jax.tree.map(lambda x: x[0, which, 0], evaluated['held_out'][1]),
+        jax.tree.map(lambda x: np.asarray(x[which]), setup.tasks.held_out),
+        tasks, os.path.join(workdir, 'visits.png'))
+  except Exception as error:  # Of somebody's draw; the run was too long for it.
+    progress.say(f'visits.png was not drawn: {error!r}')
   files.write_json(os.path.join(workdir, 'result.json'), result)

@@ -91,6 +91,11 @@ def make(experiment: specification.Experiment, mesh: str = '') -> Setup:
     model = experiment.model.make(tasks.env)
   with _naming('method', experiment.method):
     trainer = experiment.method.make(tasks, source, model, experiment.data)
+  for name, given in ('source', source), ('data', experiment.data):
+    if given is None and trainer.subsequences is not None:
+      raise ValueError(f'{name}: must be there, the method trains on histories')
+  if experiment.data is not None and trainer.subsequences is None:
+    raise ValueError('data: must be None, the method makes its own')
   wanted = experiment.evaluate.train_tasks
   config_lib.check(
       'evaluate.train_tasks', wanted, wanted <= types.num_tasks(tasks.train),

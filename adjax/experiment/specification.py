@@ -5,7 +5,7 @@ frozen dataclass of JSON values with the right `make` will do.
 """
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Collection
 import dataclasses
 import hashlib
 import importlib
@@ -184,18 +184,22 @@ def override(
   rest = []
   for assignment in assignments:
     name, equals, text = (x.strip() for x in assignment.partition('='))
-    _check_renamed(name)
-    _check_renamed(f'{name}={text}')
     if equals and name in (*_PACKAGES, 'data') and '.' not in name:
       if name in chosen:
         raise ValueError(f'{name}: given twice')
       chosen[name] = _component(name, text)
     else:
       rest.append(assignment)
-  return config_lib.override(dataclasses.replace(experiment, **chosen), rest)
+  experiment = dataclasses.replace(experiment, **chosen)
+  for assignment in rest:
+    _check_renamed(experiment, assignment.partition('=')[0].strip())
+  return config_lib.override(experiment, rest)
 
 
-def _check_renamed(path: str) -> None:
+def _check_renamed(experiment: Experiment, path: str) -> None:
+  name, _, field = path.partition('.')
+  if hasattr(getattr(experiment, name, None), field.partition('.')[0] or '.'):
+    return  # Somebody's own component has a field of that name.
   for old, new in _RENAMED.items():
     if path == old or path.startswith(old + '.'):
       raise ValueError(f'{path}: is now {new}{path[len(old):]}')
@@ -212,6 +216,8 @@ def _component(name: str, text: str) -> Any:
                      'set one by one')
   if ':' in text:
     return load(name, text)
+  if f'{name}={text}' in _RENAMED:
+    raise ValueError(f'{name}={text}: is now {_RENAMED[f"{name}={text}"]}')
   package = _PACKAGES[name]
   try:
     kind = importlib.import_module(f'{package}.{text}').Config
@@ -226,7 +232,8 @@ def components(package: str) -> list[str]:
   """The modules of a package that have a Config to make something of."""
   folder = pathlib.Path(importlib.import_module(package).__path__[0])
   return sorted(path.stem for path in folder.glob('*.py')
-                if 'class Config(' in path.read_text(encoding='utf-8'))
+                if 'class Config(' in path.read_text(encoding='utf-8')
+                and path.stem != 'sequence_model')
 
 
 def load(field: str, text: str) -> Any:
@@ -299,33 +306,64 @@ def describe(experiment: Experiment) -> dict[str, Any]:
   """An experiment as JSON; every component has its `kind`, module:class."""
   config = json.loads(json.dumps(dataclasses.asdict(experiment)))
   for name in _PACKAGES:
-    if config[name] is not None:
-      config[name]['kind'] = _kind(type(getattr(experiment, name)))
+    component = getattr(experiment, name)
+    if component is not None:
+      config[name] = _describe(component)
   return config
+
+
+def _describe(value: Any) -> Any:
+  if isinstance(value, tuple):
+    return [_describe(x) for x in value]
+  if not dataclasses.is_dataclass(value):
+    return value
+  return {field.name: _describe(getattr(value, field.name))
+          for field in dataclasses.fields(value)} | {'kind': _kind(type(value))}
 
 
 def _kind(kind: type) -> str:
   """module:class; of a file that is run or loaded, its stem."""
   module = kind.__module__
-  if '.' not in module:
-    path = getattr(sys.modules.get(module), '__file__', None)
+  found = sys.modules.get(module)
+  spec = getattr(found, '__spec__', None)
+  if module == '__main__' and spec is not None:
+    module = spec.name
+  elif '.' not in module:
+    path = getattr(found, '__file__', None)
     module = pathlib.Path(path).stem if path else 'notebook'
   return f'{module}:{kind.__qualname__}'
 
 
-def digests(experiment: Experiment) -> Mapping[str, str]:
-  """{module: digest} of the sources of components that are not adjax's own.
+def digests(
+    experiment: Experiment, names: Collection[str] = tuple(_PACKAGES)
+) -> dict[str, str]:
+  """{component: digest} of the sources of those that are not adjax's own.
 
-  Of the file that defines a component, or of the source of its class where
-  there is no file, as in a notebook.
+  Of the file that defines a component's class, or of the class where there is
+  no file, as in a notebook; of the classes of its fields, too.
+
+  Args:
+    experiment: whose components.
+    names: which of them.
   """
   found = {}
-  for name in _PACKAGES:
-    kind: Any = type(getattr(experiment, name))
-    if kind is type(None) or kind.__module__.split('.')[0] == 'adjax':
-      continue
-    found[_kind(kind).partition(':')[0]] = _digest(kind)
+  for name in names:
+    own = [kind for kind in _kinds(getattr(experiment, name))
+           if kind.__module__.split('.')[0] != 'adjax']
+    if own:
+      found[name] = ' '.join(_digest(kind) for kind in own)
   return found
+
+
+def _kinds(value: Any) -> list[type]:
+  """The classes of a component and of what is in its fields."""
+  if isinstance(value, tuple):
+    return [kind for x in value for kind in _kinds(x)]
+  if not dataclasses.is_dataclass(value):
+    return []
+  return [type(value)] + [
+      kind for field in dataclasses.fields(value)
+      for kind in _kinds(getattr(value, field.name))]
 
 
 def _digest(kind: type) -> str:
@@ -338,12 +376,14 @@ def _digest(kind: type) -> str:
 
 
 def _cell(kind: type) -> str:
-  """The source of a class of a notebook, out of the cell that defines it."""
-  make = vars(kind).get('make')
-  text = ''.join(linecache.getlines(
-      make.__code__.co_filename)) if inspect.isfunction(make) else ''
-  if text:
+  """The source of a class without a file: out of its cell, or its code."""
+  functions = [x for x in vars(kind).values() if inspect.isfunction(x)]
+  for function in functions:
+    text = ''.join(linecache.getlines(function.__code__.co_filename))
     for node in ast.walk(ast.parse(text)):
       if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
         return ast.get_source_segment(text, node) or text
-  return repr(dataclasses.fields(kind))
+  fields = [(field.name, str(field.type)) for field in dataclasses.fields(kind)]
+  code = sorted((function.__name__, function.__code__.co_code.hex())
+                for function in functions)
+  return repr((fields, code))

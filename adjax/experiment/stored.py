@@ -57,7 +57,8 @@ class Stored(data.Histories):
             lambda params: training.learning_curves(
                 setup.trainer, params, evaluation), params), states.params)
     return {'histories': memory.program(self._generate),
-            'training': memory.program(self._updates[self._chunks[0]])}
+            'training': max(map(memory.program, (
+                self._updates[self._chunks[0]], self._curves)))}
 
   def _compile_generate(self) -> None:
     """The program of a block of learners, on this process's devices."""
@@ -190,15 +191,22 @@ def _before(start: np.ndarray, length: int, steps: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _alone(folder: str) -> Iterator[None]:
-  """Waits for other runs that are making the same store."""
-  os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
-  lock = os.open(f'{folder.rstrip("/")}.lock{jax.process_index()}',
-                 os.O_RDWR | os.O_CREAT, 0o644)
+  """Waits for other runs that are making the same store.
+
+  Of several processes the first one does, for all of them.
+  """
+  lock = None
   try:
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    if jax.process_index() == 0:
+      os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
+      lock = os.open(f'{folder.rstrip("/")}.lock', os.O_RDWR | os.O_CREAT,
+                     0o644)
+      fcntl.flock(lock, fcntl.LOCK_EX)
+    devices.collectively(lambda: None)
     yield
   finally:
-    os.close(lock)
+    if lock is not None:
+      os.close(lock)
 
 
 def _description(setup: setup_lib.Setup) -> dict[str, Any]:
@@ -209,7 +217,8 @@ def _description(setup: setup_lib.Setup) -> dict[str, Any]:
   return {
       'tasks': whole['tasks'], 'source': whole['source'], 'data': options,
       'seed': whole['seed'],
-      'digests': dict(specification.digests(setup.experiment)),
+      'digests': specification.digests(
+          setup.experiment, ('tasks', 'source')),
       'task_parameters': {
           jax.tree_util.keystr(path): np.asarray(value).tolist()
           for path, value in jax.tree_util.tree_leaves_with_path(

@@ -54,10 +54,13 @@ def claim(
       is changed then.
   """
   config = specification.describe(experiment)
-  versions = versions_lib.versions() | dict(specification.digests(experiment))
+  own = specification.digests(experiment)
+  versions = versions_lib.versions() | own
   saved, finished = _look(workdir, config)
   if finished is None:
     _changes(workdir, saved, versions, allow_version_change)
+  else:  # A result is one's own code's, whatever adjax and JAX are by now.
+    _changes(workdir, saved, saved['versions'] | own, allow_version_change)
   if finished is not None or jax.process_index() != 0:
     yield finished
     return
@@ -79,15 +82,15 @@ def _look(
   """What a workdir says already: (config.json, {} if none; result or None)."""
   path = os.path.join(workdir, 'config.json')
   saved = {}
-  if os.path.exists(path):
+  left = [name for name in _TRACES if _holds(os.path.join(workdir, name))]
+  if os.path.exists(path) and left:  # Else it was refused before it began.
     saved = _parse(path, pathlib.Path(path).read_bytes(), 'config', 'versions')
     different = config_lib.differences(saved['config'], config)
     if different:
       raise ValueError(
           f'workdir={workdir} holds a run with another config; choose another '
           'folder, or set these as they were: ' + '; '.join(different))
-  elif left := [name for name in _TRACES
-                if os.path.exists(os.path.join(workdir, name))]:
+  elif left:
     raise ValueError(
         f'workdir={workdir} holds {", ".join(left)} but no config.json to '
         'tell whose; choose another folder')
@@ -96,6 +99,13 @@ def _look(
     return saved, None
   return saved, _parse(
       result, pathlib.Path(result).read_bytes(), 'held_out')
+
+
+def _holds(path: str) -> bool:
+  """Whether there is a file that is not empty, or a folder that is not."""
+  if os.path.isdir(path):
+    return bool(os.listdir(path))
+  return os.path.exists(path) and os.path.getsize(path) > 0
 
 
 def _changes(

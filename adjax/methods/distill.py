@@ -154,19 +154,23 @@ _NEXT, _SUBSEQUENCES, _DROPOUT = range(3)
 def subsequences(
     config: Config, key: chex.PRNGKey, num_streams: chex.Numeric,
     steps: chex.Numeric,
-) -> tuple[chex.Array, chex.Array]:
-  """The streams and starts [B] that the update of a state of this key takes.
+) -> tuple[tuple[chex.Array, chex.Array], chex.PRNGKey]:
+  """What the update of a state of this key takes.
 
   Args:
     config: how the model is trained.
     key: the state's.
     num_streams: S [].
     steps: T [].
+
+  Returns:
+    Streams and starts [B], and the key of the state after the update.
   """
   arrays.check('key [] key', key)
+  keys = jax.random.split(key, 3)
   return histories_lib.sample_subsequences(
-      jax.random.split(key, 3)[_SUBSEQUENCES], num_streams, steps,
-      config.batch_size, config.length)
+      keys[_SUBSEQUENCES], num_streams, steps, config.batch_size,
+      config.length), keys[_NEXT]
 
 
 def update(

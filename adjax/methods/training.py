@@ -42,12 +42,14 @@ class TrainState(NamedTuple):
     skipped: gradient steps [] skipped in a row up to now; from MAX_SKIPPED on,
       all are.
     key: of what is random in the next update.
+    extra: what else a method carries, such as target parameters.
   """
   params: types.PyTree
   opt_state: types.PyTree
   step: chex.Array
   skipped: chex.Array
   key: chex.PRNGKey
+  extra: types.PyTree = ()
 
 
 class Trainer(NamedTuple):
@@ -64,9 +66,9 @@ class Trainer(NamedTuple):
     batch_size: B, what is sharded over 'data' in an update.
     transitions: steps of environments that an update is trained on.
     length: L, steps of a subsequence; 0 for a method that makes its own data.
-    subsequences: (key of a state, num_streams [], steps []) -> streams and
-      starts [B] of the Batch that its update takes; None for a method that
-      makes its own data.
+    subsequences: (key of a state, num_streams [], steps []) -> (streams and
+      starts [B] of the Batch that its update takes, the key of the state after
+      that update); None for a method that makes its own data.
   """
   init: Callable[[chex.PRNGKey], TrainState]
   update: Callable[
@@ -79,7 +81,7 @@ class Trainer(NamedTuple):
   length: int = 0
   subsequences: Callable[
       [chex.PRNGKey, chex.Numeric, chex.Numeric],
-      tuple[chex.Array, chex.Array]] | None = None
+      tuple[tuple[chex.Array, chex.Array], chex.PRNGKey]] | None = None
 
 
 class Data(Protocol):
@@ -204,7 +206,7 @@ def epoch(
       batch = None
       if trainer.subsequences is not None:
         assert selected is not None
-        places = trainer.subsequences(
+        places, _ = trainer.subsequences(
             state.key, selected.num_streams, selected.steps)
         batch = histories_lib.gather(
             selected.history, *places, trainer.length)
@@ -251,8 +253,7 @@ def all_subsequences(
 
   def one_seed(key: chex.PRNGKey) -> tuple[chex.Array, chex.Array]:
     return jax.lax.scan(
-        lambda key, _: (jax.random.split(key, 3)[0],
-                        take(key, num_streams, steps)),
+        lambda key, _: take(key, num_streams, steps)[::-1],
         key, None, trainer.updates_per_epoch)[1]
 
   return jax.vmap(one_seed)(keys)
