@@ -261,6 +261,7 @@ def test_the_first_actions_are_random_until_something_is_found():
     actor_critic.A2C,
     dataclasses.replace(actor_critic.PPO, rollout=10, hidden=(32,))],
                          ids=['a2c', 'ppo'])
+@pytest.mark.long
 def test_every_goal_of_a_small_room_is_learned(config):
   tasks = dark_room.tasks(GRID)
   learner = actor_critic.learner(config, tasks)
@@ -269,6 +270,7 @@ def test_every_goal_of_a_small_room_is_learned(config):
   assert (found > 0.97 * optimum).all()
 
 
+@pytest.mark.long
 def test_a_hidden_key_needs_the_rewards_so_far():
   tasks = dark_room.tasks(dark_room.Config(
       size=5, num_goals=2, episode_length=30, pays_once=True,

@@ -50,7 +50,9 @@ class Costs(clock_lib.Clock):
     return program
 
 
-@pytest.mark.parametrize('name', sorted(BOUNDS))
+@pytest.mark.parametrize('name', [
+    'memory', *(pytest.param(name, marks=pytest.mark.long)
+                for name in ('online', 'regenerated', 'store'))])
 def test_programs_cost_no_more_than_before(name):
   setup = setup_lib.make(EXPERIMENTS[name](), 'data:1')
   clock = Costs()
@@ -64,6 +66,7 @@ def test_programs_cost_no_more_than_before(name):
     assert found['bytes accessed'] <= SLACK * accessed, program
 
 
+@pytest.mark.long
 def test_a_run_compiles_no_more_programs_than_before(tmp_path, monkeypatch):
   """All of them, also those of single operations: 131 before."""
   from jax._src import compiler

@@ -63,6 +63,7 @@ def test_vmap_is_a_loop(name):
     assert one_finite and finite[where]
 
 
+@pytest.mark.long
 def test_jit_is_eager():
   # Each operation is compiled for itself, which takes longer than all at once.
   learner = LEARNERS['tabular_q']

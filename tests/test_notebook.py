@@ -4,10 +4,12 @@ import pathlib
 
 import nbclient
 import nbformat
+import pytest
 
 NOTEBOOK = (pathlib.Path(__file__).parents[1] / 'experiments' / 'adjax.ipynb')
 
 
+@pytest.mark.long
 def test_the_notebook_runs(tmp_path):
   notebook = nbformat.read(NOTEBOOK, as_version=4)
   cells = [cell for cell in notebook.cells if cell.cell_type == 'code']

@@ -23,7 +23,6 @@ from adjax.learners import dqn
 from adjax.learners import references
 from adjax.methods import distill
 from adjax.methods import training
-from adjax.models import lstm
 from adjax.models import sequence_model
 from adjax.storage import checkpoint
 from tests import guard
@@ -35,20 +34,20 @@ ROOT = pathlib.Path(__file__).parents[1]
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('finished')
-  tiny.run(tiny.quick(), workdir)
+  tiny.run(tiny.fast(), workdir)
   return workdir
 
 
 @pytest.fixture
 def stopped(tmp_path, finished):
   """A run stopped after two epochs of three."""
-  assert tiny.run(tiny.quick(), tmp_path, stop_after=2)[1] is None
+  assert tiny.run(tiny.fast(), tmp_path, stop_after=2)[1] is None
   return tmp_path
 
 
 def weights(workdir):
   """The bytes of the newest checkpoint's arrays."""
-  setup = setup_lib.make(tiny.quick(), 'data:1')
+  setup = setup_lib.make(tiny.fast(), 'data:1')
   like = run_lib.init_states(setup, clock_lib.Clock())
   step, state = checkpoint.Checkpoints(str(workdir / 'checkpoints')).restore(
       like, lambda text: None)
@@ -97,7 +96,7 @@ def test_the_pictures_are_drawn(finished):
 
 def test_a_finished_run_says_so_and_does_nothing(finished):
   before = {path: path.stat().st_mtime_ns for path in finished.rglob('*')}
-  said, result = tiny.run(tiny.quick(), finished)
+  said, result = tiny.run(tiny.fast(), finished)
   assert 'nothing to do' in said[0]
   assert result == tiny.read(finished)[1]
   assert before == {
@@ -106,7 +105,7 @@ def test_a_finished_run_says_so_and_does_nothing(finished):
 
 def test_a_stopped_run_ends_as_if_it_had_not_stopped(finished, stopped):
   assert not (stopped / 'result.json').exists()
-  said, _ = tiny.run(tiny.quick(), stopped)
+  said, _ = tiny.run(tiny.fast(), stopped)
   assert any('after epoch 2 of 3' in text for text in said)
   assert tiny.timeless(stopped) == tiny.timeless(finished)
   assert weights(stopped) == weights(finished)
@@ -118,7 +117,7 @@ def test_a_damaged_checkpoint_costs_one_epoch(finished, stopped):
   for path in newest.rglob('*'):
     if path.is_file():
       path.write_bytes(b'')
-  said, _ = tiny.run(tiny.quick(), stopped)
+  said, _ = tiny.run(tiny.fast(), stopped)
   assert any('checkpoint 2 does not load' in text for text in said)
   assert any('after epoch 1 of 3' in text for text in said)
   assert tiny.timeless(stopped) == tiny.timeless(finished)
@@ -128,14 +127,14 @@ def test_another_config_is_refused_and_nothing_lost(finished):
   before = sorted(p.read_bytes() for p in finished.rglob('*') if p.is_file())
   with pytest.raises(
       ValueError, match=r'another config.*method\.batch_size: 4 -> 8; seed'):
-    tiny.run(tiny.quick('method.batch_size=8', 'seed=1'), finished)
+    tiny.run(tiny.fast('method.batch_size=8', 'seed=1'), finished)
   assert before == sorted(
       p.read_bytes() for p in finished.rglob('*') if p.is_file())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
   """With a warm-up whose first step is nothing, and so steep a second."""
-  steep = tiny.quick('method.learning_rate=1e30', 'method.max_grad_norm=1e30',
+  steep = tiny.fast('method.learning_rate=1e30', 'method.max_grad_norm=1e30',
                      'method.warmup=4', 'method.updates_per_epoch=6')
   with pytest.raises(FloatingPointError, match=r'10 updates .* by epoch 2'):
     tiny.run(steep, tmp_path)
@@ -162,8 +161,8 @@ def test_a_run_stopped_inside_a_save_loses_nothing(
       raise KeyboardInterrupt
   with monkeypatch.context() as patch:
     patch.setattr(checkpoint.Checkpoints, 'save', stop)
-    tiny.run(tiny.quick(), tmp_path, stop_after=4)
-  tiny.run(tiny.quick(), tmp_path)
+    tiny.run(tiny.fast(), tmp_path, stop_after=4)
+  tiny.run(tiny.fast(), tmp_path)
   assert tiny.timeless(tmp_path) == tiny.timeless(finished)
 
 
@@ -180,7 +179,7 @@ def selected(experiment):
 
 def test_histories_are_of_training_tasks_and_results_of_held_out_ones():
   """Seen from the cells where reward was paid, in what a run generates."""
-  experiment = tiny.quick('data.histories=8')
+  experiment = tiny.fast('data.histories=8')
   history, _ = selected(experiment)
   setup = setup_lib.make(experiment, 'data:1')
   # An oracle in place of the model: it goes where its task pays.
@@ -218,12 +217,11 @@ def test_rl2_runs_and_is_resumed_like_distillation(tmp_path):
 
 
 def test_shifted_tasks_are_evaluated_and_normalised(tmp_path):
-  """And an LSTM stands where a transformer stood."""
   experiment = dataclasses.replace(
       tiny.preset('bandit', 'data.histories=2', 'method.epochs=1',
                   'method.updates_per_epoch=2', 'method.batch_size=4',
                   'evaluate.episodes=30'),
-      model=lstm.Config(width=16))
+      model=tiny.NullConfig())
   _, result = tiny.run(experiment, tmp_path)
   sets = {'odd': result['held_out'], **result['shifted']}
   assert set(sets) == {'odd', 'even', 'uniform'}
@@ -243,7 +241,7 @@ def test_shifted_tasks_are_evaluated_and_normalised(tmp_path):
 
 def test_experts_are_the_ends_of_the_same_histories():
   (whole, steps), (experts, last) = (
-      selected(tiny.quick('data.episodes=6', f'data.last_episodes={last}'))
+      selected(tiny.fast('data.episodes=6', f'data.last_episodes={last}'))
       for last in (0, 3))
   assert last == 60 == experts.done.shape[1] and steps == 120
   jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:, -60:]),
@@ -257,6 +255,7 @@ def test_a_source_of_many_actors_is_drawn_twice():
       report.aggregate(per_actor, 2), [1, 1, 2, 2, 3])
 
 
+@pytest.mark.long
 def test_an_environment_without_a_known_optimum_is_reported_as_it_is(tmp_path):
   """CartPole by adapter, its source a learner of many actors."""
   experiment = tiny.preset(
@@ -271,6 +270,7 @@ def test_an_environment_without_a_known_optimum_is_reported_as_it_is(tmp_path):
   assert 5 < result['held_out']['return_mean'][0] < 200
 
 
+@pytest.mark.long
 def test_the_water_maze_is_learned_from_frames_and_drawn(tmp_path):
   _, result = tiny.run(tiny.preset(
       'watermaze', 'data.histories=1', 'data.episodes=2', 'method.epochs=1',
@@ -290,7 +290,7 @@ def test_no_operation_outside_a_program_meets_several_devices(
     tmp_path, monkeypatch, assignments):
   """On two devices, begun and resumed, to the pictures; see guard."""
   fields = [text.replace('STORE', f'{tmp_path}/store') for text in assignments]
-  experiment = tiny.fast('seeds=2')
+  experiment = tiny.fast()
   if 'method=rl2' in fields:
     fields = ['method=rl2', 'data=none', *RL2[5:9]]
   experiment = specification.override(experiment, fields)
@@ -369,20 +369,20 @@ def test_a_damaged_file_is_named(finished, tmp_path, name, text, message):
   shutil.copytree(finished, tmp_path / 'run')
   (tmp_path / 'run' / name).write_text(text)
   with pytest.raises(ValueError, match=message):
-    tiny.run(tiny.quick(), tmp_path / 'run')
+    tiny.run(tiny.fast(), tmp_path / 'run')
 
 
 def test_lost_metrics_are_named(stopped):
   (stopped / 'metrics.jsonl').unlink()
   with pytest.raises(ValueError, match='a line for each of the 2 epochs'):
-    tiny.run(tiny.quick(), stopped)
+    tiny.run(tiny.fast(), stopped)
 
 
 def test_a_folder_of_something_else_is_refused(finished, tmp_path):
   shutil.copytree(finished, tmp_path / 'run')
   (tmp_path / 'run' / 'config.json').unlink()
   with pytest.raises(ValueError, match=r'holds result\.json, .* no config'):
-    tiny.run(tiny.quick('seed=1'), tmp_path / 'run')
+    tiny.run(tiny.fast('seed=1'), tmp_path / 'run')
 
 
 @pytest.mark.parametrize('size', ['cpu', 'gpu'])
@@ -402,7 +402,7 @@ def test_every_preset_fits_together(size):
 
 def test_a_run_prints_nothing_and_sets_nothing(tmp_path, capfd, caplog):
   before = jax.config.values.copy()
-  experiment = tiny.quick()
+  experiment = tiny.fast()
   with caplog.at_level('INFO', 'adjax'), tiny.shared_programs(experiment):
     result = adjax.run(experiment, tmp_path / 'run', mesh='data:1')
   assert result == tiny.read(tmp_path / 'run')[1]
