@@ -243,6 +243,7 @@ def test_loading_a_workdir_imports_nothing_of_it(tmp_path, monkeypatch):
   (workdir / 'config.json').write_text(json.dumps({
       'format': 1, 'versions': {},
       'config': {'tasks': {'kind': 'evil:Tasks'}, 'name': 'evil.py'}}))
+  (workdir / 'metrics.jsonl').write_text('{"format": 1}')
   with pytest.raises(ValueError, match='another config'):
     adjax.run(QUICK, workdir)
   assert 'evil' not in sys.modules
