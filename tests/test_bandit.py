@@ -204,7 +204,7 @@ def test_the_best_arm_is_known_and_ties_are_even():
 
 @pytest.mark.parametrize('who, returns', [
     ('random', 50.0), ('oracle', 90.9), (ucb.Config(0.3), 81.0),
-    (thompson.Config(), 77.3)],
+    pytest.param(thompson.Config(), 77.3, marks=pytest.mark.long)],
     ids=['random', 'oracle', 'ucb', 'thompson'])
 def test_known_returns_of_ten_uniform_arms(who, returns):
   """Of 100 pulls; the mean best of ten uniform means is 10/11."""

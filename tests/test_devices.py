@@ -116,7 +116,8 @@ def epoch(method, layout):
 
 
 @pytest.mark.parametrize('method, layout', [
-    (DISTILL, 'data:4'), (ONLINE, 'data:4'),
+    (DISTILL, 'data:4'),
+    pytest.param(ONLINE, 'data:4', marks=pytest.mark.long),
     pytest.param(DISTILL, 'seed:2,data:2', marks=pytest.mark.long)])
 def test_training_and_learning_in_context_agree(method, layout):
   (one, alone), (four, program) = (

@@ -131,7 +131,7 @@ def test_a_learner_of_ones_own(tmp_path):
   record = json.loads((tmp_path / 'run' / 'config.json').read_text())
   assert record['config']['source'] == {
       'kind': 'own_learner:Source', 'tries': 3}
-  assert {'own_environment', 'own_learner'} <= record['versions'].keys()
+  assert {'tasks', 'source'} <= record['versions'].keys()
 
 
 def test_the_own_learner_tries_every_arm_and_then_keeps_to_the_best():

@@ -78,10 +78,9 @@ def corridor_tasks():
 
 @pytest.mark.parametrize('name, config, runs', [
     ('dark_room', dark_room.DARK_ROOM, 90),
-    pytest.param('dark_room_hard', dark_room.DARK_ROOM_HARD, 20,
-                 marks=pytest.mark.long),
-    pytest.param('key_to_door', dark_room.KEY_TO_DOOR, 1,
-                 marks=pytest.mark.long)])
+    ('dark_room_hard', dark_room.DARK_ROOM_HARD, 20),
+    ('key_to_door', dark_room.KEY_TO_DOOR, 1)])
+@pytest.mark.long
 def test_memory_and_posterior_sampling_follow_their_known_curves(
     name, config, runs):
   tasks = dark_room.tasks(config)

@@ -84,6 +84,7 @@ def undisturbed(tmp_path_factory):
   return of_kind
 
 
+@pytest.mark.long
 def test_a_run_goes_on_with_other_devices(undisturbed, tmp_path):
   """On one, then four, then two."""
   store = undisturbed('store')

@@ -216,6 +216,7 @@ def test_rl2_runs_and_is_resumed_like_distillation(tmp_path):
   assert 'source' not in result and 'trial_return' in lines[0]
 
 
+@pytest.mark.long
 def test_shifted_tasks_are_evaluated_and_normalised(tmp_path):
   experiment = dataclasses.replace(
       tiny.preset('bandit', 'data.histories=2', 'method.epochs=1',
@@ -239,6 +240,7 @@ def test_shifted_tasks_are_evaluated_and_normalised(tmp_path):
   assert (tmp_path / 'curve.png').exists()
 
 
+@pytest.mark.long
 def test_experts_are_the_ends_of_the_same_histories():
   (whole, steps), (experts, last) = (
       selected(tiny.fast('data.episodes=6', f'data.last_episodes={last}'))
@@ -284,7 +286,9 @@ def test_the_water_maze_is_learned_from_frames_and_drawn(tmp_path):
 
 
 @pytest.mark.parametrize('assignments', [
-    (), ('data.store=STORE',), ('data.regenerate_every=1',), ('method=rl2',)],
+    (), ('data.store=STORE',),
+    pytest.param(('data.regenerate_every=1',), marks=pytest.mark.long),
+    pytest.param(('method=rl2',), marks=pytest.mark.long)],
     ids=['memory', 'store', 'regenerated', 'online'])
 def test_no_operation_outside_a_program_meets_several_devices(
     tmp_path, monkeypatch, assignments):

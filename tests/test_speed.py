@@ -12,6 +12,7 @@ import types as python_types
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from adjax.cli import launcher
 from adjax.envs import dark_room
@@ -130,6 +131,7 @@ print(json.dumps([curves.tolist(), history.action.tolist()] + [
 '''
 
 
+@pytest.mark.long
 def test_a_second_start_compiles_nothing_and_computes_the_same(tmp_path):
   environment = {name: value for name, value in os.environ.items()
                  if not name.startswith(('JAX_', 'XLA_'))}
