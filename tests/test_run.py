@@ -13,6 +13,7 @@ import pytest
 import adjax
 from adjax import devices
 from adjax import presets
+from adjax.envs import dark_room
 from adjax.experiment import clock as clock_lib
 from adjax.experiment import report
 from adjax.experiment import run as run_lib
@@ -92,6 +93,17 @@ def test_the_pictures_are_drawn(finished):
   for name in ('curve.png', 'visits.png'):
     picture = plt.imread(finished / name)
     assert min(picture.shape[:2]) > 200 and picture[..., :3].std() > 0.05
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_result(
+    tmp_path, monkeypatch):
+  def draw(*args):
+    raise RuntimeError('of somebody')
+
+  monkeypatch.setattr(dark_room.Config, 'draw', draw)
+  said, result = tiny.run(tiny.fast(), tmp_path)
+  assert any('a picture was not drawn: Runtime' in text for text in said)
+  assert result == tiny.read(tmp_path)[1]
 
 
 def test_a_finished_run_says_so_and_does_nothing(finished):

@@ -118,11 +118,10 @@ def _run(
           'train_transitions_per_s': trained / clock.seconds['train'],
           'eval_env_steps_per_s': eval_rate,
       }} | workdir_lib.machine()
-  result = json.loads(files.to_json(result))  # As it will be read.
   devices.collectively(
       lambda: _write(setup, evaluated, result, workdir, progress))
   progress.say(report.summary(result, workdir))
-  return result
+  return json.loads(files.to_json(result))  # As it is read from the file.
 
 
 def make_data(
@@ -293,14 +292,14 @@ def _write(
   if jax.process_index() > 0:
     return
   tasks = setup.experiment.tasks
-  plot.curve(result, tasks, os.path.join(workdir, 'curve.png'))
   # The goal that is farthest away, where goals differ in that.
   which = int(np.argmin(result['held_out']['optimum']))
   try:
+    plot.curve(result, tasks, os.path.join(workdir, 'curve.png'))
     plot.visits(
         jax.tree.map(lambda x: x[0, which, 0], evaluated['held_out'][1]),
         jax.tree.map(lambda x: np.asarray(x[which]), setup.tasks.held_out),
         tasks, os.path.join(workdir, 'visits.png'))
-  except Exception as error:  # Of somebody's draw; the run was too long for it.
-    progress.say(f'visits.png was not drawn: {error!r}')
+  except Exception as error:  # No picture is worth a run that took days.
+    progress.say(f'a picture was not drawn: {error!r}')
   files.write_json(os.path.join(workdir, 'result.json'), result)
