@@ -42,11 +42,22 @@ class Online:
   ):
     self._setup, self._clock, self._progress = setup, clock, progress
     self.rate: float | None = None
+    self._curves: clock_lib.Program | None = None
 
   def compile(self, states: training.TrainState) -> dict[str, int]:
     """Compiles the programs: {stage: bytes it needs on each device}."""
     self._program = self._compile_epoch(training.epoch, states)
     return {'training': memory.program(self._program)}
+
+  def compile_curves(self, states: training.TrainState) -> clock_lib.Program:
+    """The program of an epoch's evaluation alone: params -> returns."""
+    if self._curves is None:
+      setup, evaluation = self._setup, self._setup.evaluation
+      self._curves = self._clock.compile(
+          lambda params: devices.map_seeds(
+              lambda params: training.learning_curves(
+                  setup.trainer, params, evaluation), params), states.params)
+    return self._curves
 
   def begin(self) -> None:
     """Generates or opens the data."""

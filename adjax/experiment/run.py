@@ -99,7 +99,7 @@ def _run(
   evaluated = devices.fetch(clock.run('evaluate', held_out, states.params))
   steps = sum(curves.size for curves, _ in evaluated.values())
   eval_rate = steps * setup.tasks.episode_length / clock.seconds['evaluate']
-  _split_epochs(setup, states, lines, clock)
+  _split_epochs(data, states, lines, clock)
   trained = setup.experiment.seeds * setup.trainer.epochs * setup.transitions
   result = {'format': files.FORMAT} | report.result(
       setup, references, evaluated, lines[-1])
@@ -262,7 +262,7 @@ def _check_finite(states: training.TrainState, number: int) -> None:
 
 
 def _split_epochs(
-    setup: setup_lib.Setup, states: training.TrainState,
+    data: data_lib.Online, states: training.TrainState,
     lines: list[dict[str, Any]], clock: clock_lib.Clock,
 ) -> None:
   """Tells the seconds of training from those of the evaluations in epochs.
@@ -270,11 +270,7 @@ def _split_epochs(
   An epoch is one program. What its evaluations cost is measured once more,
   alone.
   """
-  evaluation = setup.evaluation
-  program = clock.compile(
-      lambda params: devices.map_seeds(
-          lambda params: training.learning_curves(
-              setup.trainer, params, evaluation), params), states.params)
+  program = data.compile_curves(states)
   before = clock.seconds['evaluate']
   clock.run('evaluate', program, states.params)
   once = clock.seconds['evaluate'] - before

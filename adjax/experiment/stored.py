@@ -51,14 +51,9 @@ class Stored(data.Histories):
     self._subsequences = clock.compile(
         functools.partial(training.all_subsequences, setup.trainer),
         states.key, 1, 1)
-    evaluation = setup.evaluation
-    self._curves = clock.compile(
-        lambda params: devices.map_seeds(
-            lambda params: training.learning_curves(
-                setup.trainer, params, evaluation), params), states.params)
     return {'histories': memory.program(self._generate),
             'training': max(map(memory.program, (
-                self._updates[self._chunks[0]], self._curves)))}
+                self._updates[self._chunks[0]], self.compile_curves(states))))}
 
   def _compile_generate(self) -> None:
     """The program of a block of learners, on this process's devices."""
@@ -149,7 +144,7 @@ class Stored(data.Histories):
         measured.append(devices.fetch(metrics))
     return states, jax.tree.map(
         lambda *x: np.concatenate(x, 1), *measured) | {
-            'returns': self._curves(states.params)}
+            'returns': self.compile_curves(states)(states.params)}
 
   def _some(self, index: np.ndarray) -> types.PyTree:
     """Tasks and keys [index, 1] of some learners."""
