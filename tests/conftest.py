@@ -15,8 +15,16 @@ _FOLDER = tempfile.TemporaryDirectory(prefix='adjax-tests-')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _FOLDER.name)
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 4)
 jax.config.update('jax_compilation_cache_dir',
                   os.environ['JAX_COMPILATION_CACHE_DIR'])
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
+
+
+def pytest_runtest_setup(item):
+  if item.get_closest_marker('four_devices') and jax.device_count() < 4:
+    pytest.skip('needs four devices')
+  if item.get_closest_marker('on_cpu') and jax.default_backend() != 'cpu':
+    pytest.skip('about what is compiled for a CPU')

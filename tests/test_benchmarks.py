@@ -115,6 +115,16 @@ program.launcher.start(program.main, [
        'unit': 's', 'peer': None, 'peer_value': None, 'ratio': None}]
 
 
+def test_the_updates_that_are_timed_are_those_of_an_epoch():
+  """The program that is timed trains: its loss falls, its state has moved."""
+  selected = train.some_histories()
+  program, compiling = train.train_case(64, 8, selected, 3, batch_size=4)
+  state, trained = program()
+  assert compiling > 0 and int(state.step) == 3
+  assert np.isfinite(trained['loss']).all() and not trained['skipped'].any()
+  assert trained['loss'].shape == (3,)
+
+
 def test_collectives_are_counted_in_the_text_of_a_program():
 
   class Program:

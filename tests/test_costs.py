@@ -53,6 +53,7 @@ class Costs(clock_lib.Clock):
 @pytest.mark.parametrize('name', [
     'memory', *(pytest.param(name, marks=pytest.mark.long)
                 for name in ('online', 'regenerated', 'store'))])
+@pytest.mark.on_cpu
 def test_programs_cost_no_more_than_before(name):
   setup = setup_lib.make(EXPERIMENTS[name](), 'data:1')
   clock = Costs()

@@ -21,6 +21,8 @@ from adjax.models import in_context
 from adjax.models import transformer
 from tests import tiny
 
+pytestmark = pytest.mark.four_devices
+
 TASKS = dark_room.tasks(dark_room.Config(
     size=5, num_train=13, num_validation=3, num_held_out=3))
 MODEL = transformer.Transformer(

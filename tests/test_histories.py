@@ -118,6 +118,7 @@ def generated_over(number):
 
 
 @pytest.mark.parametrize('number', [4, 2])
+@pytest.mark.four_devices
 def test_over_devices_histories_are_the_same_bit_for_bit(number):
   """Two meshes in one process, each with a program of its own."""
   made, text = generated_over(number)

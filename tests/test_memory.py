@@ -8,6 +8,7 @@ from adjax.experiment import memory
 from tests import tiny
 
 
+@pytest.mark.on_cpu
 def test_a_program_has_its_arguments_its_values_and_what_is_between():
   x = jnp.ones((1000, 1000))
   times = jax.jit(lambda x: x @ x).lower(x).compile()
@@ -19,6 +20,7 @@ def test_a_program_has_its_arguments_its_values_and_what_is_between():
   assert memory.program(replaced) == 4e6
 
 
+@pytest.mark.on_cpu
 def test_the_largest_stage_is_told(monkeypatch):
   monkeypatch.setattr(memory, 'available', lambda: 10**10)
   monkeypatch.setattr(memory, 'resident', lambda: 10**9)
@@ -28,6 +30,7 @@ def test_the_largest_stage_is_told(monkeypatch):
       'there')
 
 
+@pytest.mark.on_cpu
 def test_a_run_that_does_not_fit_is_refused_before_it_begins(
     tmp_path, monkeypatch):
   monkeypatch.setattr(memory, 'available', lambda: 10**5)

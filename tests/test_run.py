@@ -302,6 +302,7 @@ def test_the_water_maze_is_learned_from_frames_and_drawn(tmp_path):
     pytest.param(('data.regenerate_every=1',), marks=pytest.mark.long),
     pytest.param(('method=rl2',), marks=pytest.mark.long)],
     ids=['memory', 'store', 'regenerated', 'online'])
+@pytest.mark.four_devices
 def test_no_operation_outside_a_program_meets_several_devices(
     tmp_path, monkeypatch, assignments):
   """On two devices, begun and resumed, to the pictures; see guard."""
@@ -316,6 +317,7 @@ def test_no_operation_outside_a_program_meets_several_devices(
   assert result['updates'] and {1, 2} == set(compiled)
 
 
+@pytest.mark.four_devices
 def test_the_guard_sees_what_it_is_for(monkeypatch):
   mesh = devices.parse_mesh('data:2')
   with guard.only_programs_of_the_clock(monkeypatch):

@@ -36,6 +36,7 @@ METHOD = distill.Config(
 WINDOW, RUNS = 24, 6
 
 
+@pytest.mark.on_cpu
 def test_a_decoded_step_copies_nothing_of_its_cache():
   """In every loop, a ring is only ever passed on or written to in place."""
   model = transformer.Config(

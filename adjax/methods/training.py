@@ -202,22 +202,39 @@ def epoch(
     curve [seeds, N, R, E] for each set of tasks.
   """
   def one_seed(state: TrainState) -> tuple[TrainState, dict[str, types.PyTree]]:
-    def update(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
-      batch = None
-      if trainer.subsequences is not None:
-        assert selected is not None
-        places, _ = trainer.subsequences(
-            state.key, selected.num_streams, selected.steps)
-        batch = histories_lib.gather(
-            selected.history, *places, trainer.length)
-      return trainer.update(state, batch)
-
-    state, trained = jax.lax.scan(
-        update, state, None, trainer.updates_per_epoch)
+    state, trained = train(
+        trainer, state, selected, trainer.updates_per_epoch)
     return state, trained | {
         'returns': learning_curves(trainer, state.params, evaluation)}
 
   return devices.map_seeds(one_seed, states)
+
+
+def train(
+    trainer: Trainer, state: TrainState,
+    selected: histories_lib.Selected | None, number: int,
+) -> tuple[TrainState, Metrics]:
+  """Updates of one training seed on histories.
+
+  Args:
+    trainer: how the model is trained.
+    state: of one seed.
+    selected: what is trained on; None for a method that makes its own data.
+    number: U, how many updates.
+
+  Returns:
+    The state after them, and metrics [U].
+  """
+  def update(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
+    batch = None
+    if trainer.subsequences is not None:
+      assert selected is not None
+      places, _ = trainer.subsequences(
+          state.key, selected.num_streams, selected.steps)
+      batch = histories_lib.gather(selected.history, *places, trainer.length)
+    return trainer.update(state, batch)
+
+  return jax.lax.scan(update, state, None, number)
 
 
 def updates(

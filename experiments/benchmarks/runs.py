@@ -93,11 +93,11 @@ def _seconds(case: str, seconds: dict[str, float]) -> Rows:
 def scaling(runs: int) -> Rows:
   """Time against tasks, seeds, window, episodes; collectives by device."""
   runs = min(runs, 3)
-  history = train.some_history()
+  selected = train.some_histories()
   yield from _tasks(runs)
   yield from _episodes(runs)
-  yield from _window(history, runs)
-  yield from _seeds(history, runs)
+  yield from _window(selected, runs)
+  yield from _seeds(selected, runs)
   yield from on_devices(runs)
 
 
@@ -138,23 +138,23 @@ def _episodes(runs):
               'time', measure.alone(program, runs).median, 's')
 
 
-def _window(history, runs):
+def _window(selected, runs):
   for window in (100, 200, 800):
     program, _ = train.train_case(
-        64, window, history, 2, 6400 // window)
+        64, window, selected, 2, 6400 // window)
     yield Row('scaling', f'training, W = L = {window}, 6400 transitions',
               'time of an update',
               measure.alone(program, runs).median / 2, 's')
 
 
-def _seeds(history, runs):
+def _seeds(selected, runs):
   trainer = train.make_trainer(train.make_model(64, 100), 100, 16)
   for seeds in (1, 2, 4):
     states, data = measure.replicate((jax.vmap(trainer.init)(
-        jax.random.split(jax.random.key(0), seeds)), history))
+        jax.random.split(jax.random.key(0), seeds)), selected))
     program, _ = measure.compiled(
         lambda states, data: devices.map_seeds(
-            lambda state: train.updates(trainer, data, 10, state), states),
+            lambda state: training.train(trainer, state, data, 10), states),
         states, data)
     yield Row('scaling', f'training, {seeds} seeds, batch 16 x 100',
               'time of an update',
@@ -193,7 +193,7 @@ def on_devices(runs: int, count: int = 8) -> Rows:
     return
   tasks = dark_room.tasks()
   some = measure.first_tasks(tasks.train, 1024)
-  history = train.some_history()
+  selected = train.some_histories()
   trainer = train.make_trainer(train.make_model(64, 100), 100)
   state = trainer.init(jax.random.key(0))
   evaluation = training.Evaluation(
@@ -205,8 +205,8 @@ def on_devices(runs: int, count: int = 8) -> Rows:
     programs = {
         'histories': _generate(some, mesh),
         'an update': _on(
-            mesh, lambda state, history: train.updates(
-                trainer, history, 1, state), state, history),
+            mesh, lambda state, selected: training.train(
+                trainer, state, selected, 1), state, selected),
         'evaluation': _on(
             mesh, lambda params: training.learning_curves(
                 trainer, params, evaluation), state.params)}

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from adjax import histories
-from adjax import types
 from adjax.envs import dark_room
 from adjax.experiment import specification
 from adjax.learners import tabular_q
@@ -65,28 +64,8 @@ def make_trainer(
       specification.Data(episodes=100))
 
 
-def updates(
-    trainer: training.Trainer, history: types.History, number: int,
-    state: training.TrainState,
-) -> Any:
-  """Updates of one seed, inside a program: its state after them, and metrics.
-
-  Args:
-    trainer: how the model is trained.
-    history: History [S, T].
-    number: of updates.
-    state: before them.
-  """
-  def update(state, _):
-    streams, starts = trainer.subsequences(state.key, *history.done.shape)
-    return trainer.update(state, histories.gather(
-        history, streams, starts, trainer.length))
-
-  return jax.lax.scan(update, state, None, number)
-
-
 def train_case(
-    width: int, length: int, history: types.History, number: int,
+    width: int, length: int, selected: histories.Selected, number: int,
     batch_size: int = BATCH,
 ) -> tuple[Callable[[], Any], float]:
   """A program of so many updates, and its compile time.
@@ -94,48 +73,50 @@ def train_case(
   Args:
     width: D.
     length: L, and the window.
-    history: History [S, T].
+    selected: of [S, T].
     number: of updates.
     batch_size: B.
   """
   trainer = make_trainer(make_model(width, length), length, batch_size)
-  state, history = measure.replicate(
-      (trainer.init(jax.random.key(0)), history))
+  state, selected = measure.replicate(
+      (trainer.init(jax.random.key(0)), selected))
   return measure.compiled(
-      lambda state, history: updates(trainer, history, number, state),
-      state, history)
+      lambda state, selected: training.train(trainer, state, selected, number),
+      state, selected)
 
 
-def some_history() -> types.History:
-  """History [65, 2000] of tabular Q in Dark Room."""
+def some_histories() -> histories.Selected:
+  """Of [65, 2000], tabular Q in Dark Room."""
   tasks = dark_room.tasks()
-  history, _ = histories.generate(
+  return histories.select(*histories.streams(histories.generate(
       tabular_q.learner(tabular_q.Config(), tasks), tasks.train,
-      jax.random.key(0), 1, 2000)
-  return histories.streams(history)
+      jax.random.key(0), 1, 2000)), stride=1, last=0, bound=2000)
 
 
 def rows(runs: int) -> Iterator[Row]:
   """transitions/s by width, and the share of what matrix products reach."""
   print('model FLOPs of a transition: 3 x 2 x (layers x (4 D^2 + 2 D F + 2 D '
         'keys) + inputs D + D actions), keys: those attended to on average')
-  history = some_history()
+  selected = some_histories()
   for width in WIDTHS:
-    yield from at(width, LENGTH, max(1, 1280 // width), history, runs)
-  yield from at(256, 128, 4, history, runs, beside_torch=False)
+    yield from at(width, LENGTH, max(1, 1280 // width), selected,
+                  runs)
+  yield from at(256, 128, 4, selected, runs, beside_torch=False)
 
 
-def at(width: int, length: int, number: int, history: Any, runs: int,
+def at(width: int, length: int, number: int,
+       selected: histories.Selected, runs: int,
        beside_torch: bool = True) -> Iterator[Row]:
   """The rows of one shape, in turn with its peer and with bare products."""
   case = f'width {width}, {BATCH} x {length}'
-  program, compiling = train_case(width, length, history, number)
+  program, compiling = train_case(width, length, selected, number)
   products, work = measure.products()
   cases = {'ours': program, 'products': products}
   peer = beside_torch and measure.torch_baseline(shape(width), length)
   peer_number = max(1, number // 2)
   if peer:
     module, models, name = peer
+    history = selected.history
     update = module.trainer(
         *models, jax.tree.map(np.asarray, tuple(in_context.inputs_of(history))),
         np.asarray(history.action), BATCH, length)
