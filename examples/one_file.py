@@ -40,8 +40,8 @@ class Config:
   heads: int = 2  # Few and wide ones are fast.
   width: int = 64
   window: int = 200  # How many steps a step attends to, itself among them.
-  updates: int = 1500
-  epochs: int = 5  # After each, a look at the validation goals.
+  updates: int = 1200
+  epochs: int = 4  # After each, a look at the validation goals.
   batch: int = 16  # Histories in an update.
   learning_rate: float = 2e-3
   weight_decay: float = 0.5  # Strong: it closes the gap to held-out goals.
