@@ -38,8 +38,8 @@ _WHERE = {
     'Trainer': 'adjax.methods.training',
 }
 _PACKAGES = ('envs', 'experiment', 'learners', 'methods', 'models', 'presets',
-             'storage', 'histories', 'metrics', 'types', 'config', 'arrays',
-             'devices')
+             'storage', 'histories', 'metrics', 'spaces', 'types', 'config',
+             'arrays', 'devices')
 
 __all__ = [*_WHERE, 'presets', '__version__']
 

@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import math
 import re
+import types
 import typing
 from typing import Annotated
 from typing import Any
@@ -226,11 +227,14 @@ def parse(path: str, text: str, kind: Any) -> Any:
   Args:
     path: the field's, for the error.
     text: what was given.
-    kind: the type of the field.
+    kind: the type of the field; where that may be None, 'none' is.
 
   Raises:
     ValueError: if the text is no such value, or the kind is another.
   """
+  others = [x for x in typing.get_args(kind) if x is not type(None)]
+  if isinstance(kind, types.UnionType) and len(others) == 1:
+    return None if text.lower() == 'none' else parse(path, text, others[0])
   try:
     if kind is bool:
       return {'true': True, 'false': False}[text.lower()]

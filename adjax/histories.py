@@ -9,8 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from adjax import arrays
+from adjax import config as config_lib
 from adjax import devices
 from adjax import types
+
+# How sample_subsequences draws where one begins.
+STARTS = ('uniform', 'clipped', 'mixture')
 
 
 @functools.partial(
@@ -32,8 +36,24 @@ def generate(
     History [N, R * K, T], and which of them [N, R * K] are of a learner that
     stayed finite.
   """
+  check_key('key', key)
   return run(learner, *repeat(tasks, key, num_histories), num_steps,
              devices.shard_over_all)
+
+
+def check_key(name: str, key: chex.PRNGKey) -> None:
+  """Refuses keys of which a history would depend on how many there are.
+
+  Args:
+    name: the argument's, or the setting's.
+    key: keys of any shape.
+  """
+  arrays.check(f'{name} [...] key', key)
+  kind = str(jax.random.key_impl(key))
+  config_lib.check(
+      name, kind, kind == 'threefry2x32',
+      "of 'threefry2x32' (jax_default_prng_impl): with others, what is drawn "
+      'for many histories at once is not what is drawn for each')
 
 
 def run(
@@ -56,6 +76,7 @@ def run(
     stayed finite.
   """
   arrays.check('keys [N, R] key, tasks [N, R, ...] any', keys, tasks)
+  check_key('keys', keys)
   num, repeats = keys.shape
   tasks, keys = shard(jax.tree.map(
       lambda x: x.reshape(num * repeats, *x.shape[2:]), (tasks, keys)))
@@ -210,9 +231,9 @@ def regenerator(
 
 def sample_subsequences(
     key: chex.PRNGKey, num_streams: chex.Numeric, steps: chex.Numeric,
-    batch_size: int, length: int,
+    batch_size: int, length: int, starts: str = 'uniform',
 ) -> tuple[chex.Array, chex.Array]:
-  """Where uniform subsequences of S streams of T steps begin.
+  """Where subsequences of S streams of T steps begin.
 
   Args:
     key: one key.
@@ -220,16 +241,32 @@ def sample_subsequences(
     steps: T [], at least L.
     batch_size: B.
     length: L.
+    starts: 'uniform' over 0 to T - L, so that the first steps of a history are
+      in few; 'clipped', uniform over -(L - 1) to T - 1 and then moved into
+      that range, so that L in T + L - 1 begin with the history, and as many
+      end with it; or 'mixture', each by a fair coin the one or the other.
 
   Returns:
     Streams and starts [B].
   """
   arrays.check('key [] key, num_streams [] integer, steps [] integer',
                key, num_streams, steps)
+  config_lib.check('starts', starts, starts in STARTS,
+                   'one of ' + ', '.join(map(repr, STARTS)))
   stream_key, start_key = jax.random.split(key)
   stream = jax.random.randint(stream_key, (batch_size,), 0, num_streams)
-  return stream, jax.random.randint(
+  uniform = jax.random.randint(
       start_key, (batch_size,), 0, steps - length + 1)
+  if starts == 'uniform':
+    return stream, uniform
+  clipped_key, coin_key = jax.random.split(
+      jax.random.fold_in(start_key, 1))
+  clipped = jnp.clip(jax.random.randint(
+      clipped_key, (batch_size,), 1 - length, steps), 0, steps - length)
+  if starts == 'clipped':
+    return stream, clipped
+  coin = jax.random.bernoulli(coin_key, shape=(batch_size,))
+  return stream, jnp.where(coin, clipped, uniform)
 
 
 class Batch(NamedTuple):

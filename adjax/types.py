@@ -8,9 +8,12 @@ W attention window, D width, H heads, A actions, O observation shape.
 from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
+import functools
 from typing import Any
+from typing import cast
 from typing import NamedTuple
 from typing import TypeAlias
+from typing import TypeVar
 
 import chex
 import jax
@@ -79,9 +82,21 @@ class Learner(NamedTuple):
   sample_noise: Callable[[chex.PRNGKey, int], PyTree] = jax.random.split
 
 
-@dataclasses.dataclass(frozen=True)
+Make = TypeVar('Make', bound=Callable[..., Learner])
+
+
+def cached(make: Make) -> Make:
+  """A function that makes a learner once for equal arguments.
+
+  jit tells learners apart by identity: of one made anew for every call, every
+  call would be compiled.
+  """
+  return cast(Make, functools.lru_cache(maxsize=8)(make))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class TaskDistribution:
-  """Tasks of one environment, in three disjoint sets.
+  """Tasks of one environment, in three disjoint sets; equal to itself only.
 
   Attributes:
     env: a gymnax environment; the task is its EnvParams.
@@ -163,6 +178,17 @@ def unroll(
 
   def call(state: PyTree, noise: PyTree) -> tuple[PyTree, History]:
     state, transition = learner.step(task, state, noise)
+    if jnp.ndim(transition.done) != 2:
+      raise ValueError(
+          f'learner: its step must return Transition [n, K], of its n = '
+          f'{learner.steps_per_call} steps and K copies of the environment, '
+          f'not {list(jnp.shape(transition.done))}; '
+          'adjax.learners.stepping.single makes it of one step')
+    arrays.check(
+        'transition.done [n, K] any, transition.action [n, K] any, '
+        'transition.reward [n, K] any, transition.obs [n, K, ...] any',
+        transition.done, transition.action, transition.reward, transition.obs,
+        n=learner.steps_per_call)
     return state, History(transition.obs, transition.action,
                           transition.reward, transition.done)
 

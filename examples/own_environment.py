@@ -1,4 +1,4 @@
-"""An environment of one's own: a corridor, and a goal that cannot be seen.
+r"""An environment of one's own: a corridor, and a goal that cannot be seen.
 
 Nor can it be seen whether left and right are exchanged.
 
@@ -8,7 +8,8 @@ Nothing of adjax knows of it. The same experiment with flags, and this
 environment in another experiment, here:
 
   adjax run --experiment=own_environment.py --seeds=3
-  adjax run --experiment=dark_room_q --set tasks=own_environment.py:Tasks
+  adjax run --experiment=dark_room_q --set tasks=own_environment.py:Tasks \
+    --set method.length=240
 """
 
 import dataclasses

@@ -1,10 +1,17 @@
 """Adapted environments against gymnax's own, driven by hand."""
 
+import collections
 import functools
 import itertools
+import os
+import subprocess
+import sys
 from typing import NamedTuple
 
+from flax import struct
 import gymnax
+from gymnax.environments import environment
+from gymnax.environments import spaces
 import hypothesis
 from hypothesis import strategies as st
 import jax
@@ -31,6 +38,11 @@ CASES = {
     'breakout': adapters.Config('Breakout-MinAtar', permute=True, **FEW),
 }
 STEPS = 120
+BUILTINS = [name for name in gymnax.registered_envs
+            if name != 'MNISTBandit-bsuite']
+# Nothing is drawn of which there are three, and they have two actions.
+TOO_FEW = {'BernoulliBandit-misc', 'CartPole-v1', 'MemoryChain-bsuite',
+           'UmbrellaChain-bsuite'}
 
 
 class Step(NamedTuple):
@@ -216,10 +228,8 @@ def test_the_lattice_is_that_of_the_task():
   assert len(np.unique(ends)) == 64
 
 
-@pytest.mark.parametrize('env_id', [
-    name for name in gymnax.registered_envs if 'MNIST' not in name])
-def test_every_environment_is_what_it_declares(env_id):
-  env = adapters.Adapter(adapters.Config(env_id, permute=True))
+def check_what_it_declares(env):
+  """Shapes and dtypes of all that a reset and a step return; nothing is run."""
   space, task = env.observation_space(), env.default_params
   obs, state = jax.eval_shape(env.reset, jax.random.key(0), task)
   # An action of the narrowest dtype, as histories hold it.
@@ -233,14 +243,66 @@ def test_every_environment_is_what_it_declares(env_id):
   assert flags == [((), jnp.float32), ((), bool), ((), bool)]
   assert set(out[5]) == {'terminated', 'truncated', 'final_observation'}
   assert np.sort(task.permutation).tolist() == list(range(env.num_actions))
-  assert task.max_steps_in_episode == gymnax.make(
+
+
+@pytest.mark.parametrize('env_id', BUILTINS)
+def test_every_environment_runs_by_its_name_alone_or_says_why_not(env_id):
+  config = adapters.Config(env_id)
+  if env_id in TOO_FEW:
+    with pytest.raises(ValueError, match=(
+        rf"^env_id='{env_id}': must be given more that varies: there are 2 "
+        r'.*ranges can be of \w+.*$')):
+      config.make()
+    env = adapters.Adapter(config)
+  else:
+    tasks = config.make()
+    sets, env = all_three(tasks), tasks.env
+    assert len(set.union(*sets)) == sum(map(len, sets))
+    assert [len(some) for some in sets] == [
+        types.num_tasks(some) for some in (
+            tasks.train, tasks.validation, tasks.held_out)]
+    assert len(sets[1]) == len(sets[2]) and 1 <= len(sets[1]) <= 8
+    assert len(sets[0]) == 64 or len(sets[0]) >= 0.6 * sum(map(len, sets))
+  check_what_it_declares(env)
+  assert env.default_params.max_steps_in_episode == gymnax.make(
       env_id)[1].max_steps_in_episode
-  low, high = (np.shape(bound) for bound in (space.low, space.high))
-  assert low == high == space.shape
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('env_id', BUILTINS)
+def test_every_environment_keeps_to_what_it_declares(env_id):
+  env = adapters.Adapter(adapters.Config(env_id, episode_length=100))
+  space, num = env.observation_space(), 8
+
+  @jax.jit
+  @jax.vmap
+  def rollout(key):
+    task_key, reset_key, act_key, step_key = jax.random.split(key, 4)
+    task = env.sample_task(task_key)
+    obs, state = env.reset(reset_key, task)
+
+    def step(state, x):
+      obs, state, reward, terminated, truncated, info = env.step(
+          x[0], state, x[1], task)
+      return state, (obs, info['final_observation'], reward,
+                     terminated | truncated)
+
+    actions = jax.random.randint(act_key, (200,), 0, env.num_actions)
+    return obs, jax.lax.scan(
+        step, state, (jax.random.split(step_key, 200), actions))[1]
+
+  first, (obs, last, reward, done) = jax.tree.map(np.asarray, rollout(
+      jax.random.split(jax.random.key(2), num)))
+  low, high = (0, space.n - 1) if isinstance(space, spaces.Discrete) else (
+      space.low, space.high)
+  for seen in (first, *np.moveaxis(obs, 1, 0), *np.moveaxis(last, 1, 0)):
+    assert (seen >= low - 1e-5).all() and (seen <= high + 1e-5).all()
+  assert np.isfinite(reward).all()
+  assert (np.cumsum(done, 1)[:, [99, 199]] >= [1, 2]).all()
 
 
 def test_scalars_and_cells_are_small_integers_and_images_are_not():
-  config = adapters.Config('FrozenLake-misc', permute=True)
+  config = adapters.Config('FrozenLake-misc')
   values = lambda config: tables.integer_values(adapters.Adapter(config))
   assert values(config) == ((0, 16),)
   assert values(adapters.Config('FourRooms-misc')) == ((1, 11),) * 2
@@ -331,8 +393,8 @@ def test_finitely_many_tasks_are_used_up_and_not_more():
   tasks = adapters.tasks(CASES['catch'])
   assert {tuple(p) for p in np.asarray(tasks.hypotheses.permutation)} == set(
       itertools.permutations(range(3)))
-  with pytest.raises(ValueError, match=r'=80: must be at most 6'):
-    adapters.tasks(adapters.Config('Catch-bsuite', permute=True))
+  with pytest.raises(ValueError, match=r'=11: must be at most 6'):
+    adapters.tasks(adapters.Config('Catch-bsuite', num_train=9))
   assert adapters.tasks(CASES['cart_pole']).hypotheses is None
 
 
@@ -355,9 +417,17 @@ def test_equal_environments_share_their_programs():
     (dict(env_id='CartPole'), r'env_id=.*CartPole-v1'),
     (dict(env_id='Chess'), r'env_id=.*must be one of'),
     (dict(env_id='MNISTBandit-bsuite', permute=True), 'env_id'),
-    (dict(env_id='CartPole-v1'), 'all tasks are the same'),
-    (dict(env_id='CartPole-v1', ranges=(('length', 1.0, 1.0),)), 'the same'),
-    (dict(env_id='MetaMaze-misc', fields=()), 'all tasks are the same'),
+    (dict(env_id='CartPole-v1'), 'ranges can be of gravity'),
+    (dict(env_id='CartPole-v1', ranges=(('length', 1.0, 1.0),)), '3; ranges'),
+    (dict(env_id='CartPole-v1', permute=False), 'permute=.*tasks are the same'),
+    (dict(env_id='MetaMaze-misc', fields=(), permute=False), 'are the same'),
+    (dict(env_id='CartPole-v1', permute='yes'), "permute='yes'"),
+    (dict(env_id='MetaMaze-misc', arguments=(('size', 5),)),
+     r"arguments=.*'size'"),
+    (dict(env_id='MetaMaze-misc', arguments=(('maze_size', 4),)), 'arguments='),
+    (dict(env_id='MetaMaze-misc', arguments=('maze_size',)), 'arguments='),
+    (dict(env_id='MetaMaze-misc', entries=(4, 4)), r'entries=\(4, 4\)'),
+    (dict(env_id='Breakout-MinAtar', entries=(0, 1)), 'entries=.*vectors'),
     (dict(env_id='CartPole-v1', ranges=(('length', 1.0, 0.5),)), 'at most'),
     (dict(env_id='CartPole-v1', ranges=(('size', 0.5, 1.0),)),
      r"ranges='size'.*length"),
@@ -369,7 +439,309 @@ def test_equal_environments_share_their_programs():
     (dict(env_id='Catch-bsuite', permute=True, bins=1), 'bins'),
     (dict(env_id='Catch-bsuite', permute=True, episode_length=-1), 'episode'),
     (dict(env_id='Catch-bsuite', permute=True, split_seed=-1), 'split_seed'),
-    (dict(env_id='Catch-bsuite', permute=True, num_train=0), 'num_train')])
+    (dict(env_id='Catch-bsuite', permute=True, num_train=-1), 'num_train')])
 def test_a_bad_config_is_named(fields, message):
-  with pytest.raises(ValueError, match=rf'^(?=[\w +]+=).*{message}'):
+  with pytest.raises(ValueError, match=rf'^(?=[\w +]+=).*{message}.*$'):
     adapters.tasks(adapters.Config(**fields))
+
+
+@pytest.mark.parametrize('fields, permutes', [
+    (dict(env_id='Catch-bsuite'), True),
+    (dict(env_id='MetaMaze-misc'), False),
+    (dict(env_id='MetaMaze-misc', permute=True), True),
+    (dict(env_id='MetaMaze-misc', fields=()), True),
+    (dict(env_id='CartPole-v1', ranges=(('length', 0.25, 1.0),)), False),
+    (dict(env_id='Catch-bsuite', ranges=()), True),
+    (dict(env_id='Pendulum-v1', ranges=(('g', 9.0, 9.0),)), True)])
+def test_actions_are_permuted_where_nothing_else_varies(fields, permutes):
+  tasks = adapters.tasks(adapters.Config(**fields))
+  assert (len(np.unique(tasks.train.permutation, axis=0)) > 1) == permutes
+
+
+@hypothesis.given(st.integers(3, 5), st.tuples(*[st.integers(0, 12)] * 3))
+@hypothesis.settings(max_examples=12, deadline=None)
+def test_sizes_are_what_is_given_and_otherwise_a_share(actions, given):
+  count = {3: 6, 4: 24, 5: 120}[actions]
+  config = adapters.Config(
+      OWN, (('actions', actions),), num_train=given[0],
+      num_validation=given[1], num_held_out=given[2])
+  share = max(1, min(8, count // 10))
+  others = [n or share for n in given[1:]]
+  left = count - sum(others)
+  expected = [given[0] or max(1, min(64, left)), *others]
+  if sum(expected) > count:
+    with pytest.raises(ValueError, match=(
+        rf'={sum(expected)}: must be at most {count}, the different tasks')):
+      adapters.tasks(config)
+    return
+  sets = all_three(adapters.tasks(config))
+  assert [len(some) for some in sets] == expected
+  assert len(set.union(*sets)) == sum(expected)
+
+
+@struct.dataclass
+class State(environment.EnvState):
+  place: jax.Array
+  energy: jax.Array
+
+
+class Walk(environment.Environment):
+  """Someone's own: a place from 0 to 9, and what it costs to go there."""
+
+  def __init__(self, actions=3):
+    self.actions = actions
+
+  @property
+  def default_params(self):
+    return environment.EnvParams(max_steps_in_episode=20)
+
+  def action_space(self, params=None):
+    return spaces.Discrete(self.actions)
+
+  def observation_space(self, params=None):
+    return spaces.Box(0, 9, (1,), jnp.int8)
+
+  def show(self, state):
+    return state.place[None]
+
+  def reset_env(self, key, params):
+    state = State(time=0, place=jax.random.randint(key, (), 0, 10), energy=1.0)
+    return self.show(state), state
+
+  def spend(self, energy):
+    return energy - 0.5
+
+  def step_env(self, key, state, action, params):
+    state = State(
+        time=state.time + 1, energy=self.spend(state.energy),
+        place=(state.place + jnp.int32(jnp.sum(action))) % 10)
+    return self.show(state), state, state.place, state.place == 9, {}
+
+
+names = (f'Own{i}-test' for i in itertools.count())
+
+
+def registered(base=Walk, **changed):
+  """The id of an environment of one's own, some of it otherwise."""
+  env_id = next(names)
+  gymnax.register(env_id, type('Own', (base,), changed))
+  return env_id
+
+
+OWN = registered()
+
+
+def test_what_is_registered_later_is_known_then():
+  env_id = 'Later-test'
+  with pytest.raises(ValueError, match=f"^env_id='{env_id}': must be one of"):
+    adapters.Config(env_id)
+  gymnax.register(env_id, Walk)
+  tasks = adapters.Config(env_id).make()
+  assert [types.num_tasks(some) for some in (
+      tasks.train, tasks.validation, tasks.held_out)] == [4, 1, 1]
+  check_what_it_declares(tasks.env)
+
+
+def five_values(self, key, state, action, params=None):
+  return self.step_env(key, state, action, params)
+
+
+def no_final_observation(self, key, state, action, params=None):
+  *rest, done, info = self.step_env(key, state, action, params)
+  return *rest, done, done, info
+
+
+@pytest.mark.parametrize('changed, message', [
+    (dict(step=five_values), '5 values.*terminated, truncated'),
+    (dict(step=no_final_observation), 'final_observation'),
+    (dict(step_env=lambda self, key, state, action, params: (
+        state.place, state)), 'not enough values'),
+    (dict(step_env=lambda self, *args: (
+        *Walk.step_env(self, *args)[:4], False, {})), 'too many values'),
+    (dict(step_env=environment.Environment.step_env), 'NotImplementedError'),
+    (dict(reset_env=lambda self, key, params: 1 / 0), 'ZeroDivisionError'),
+    (dict(show=lambda self, state: jnp.zeros(2)), r'observation=.*\[2\].*=1'),
+    (dict(spend=lambda self, energy: jnp.int32(energy)),
+     r'state\.energy=int32.*must be float'),
+    (dict(spend=lambda self, energy: jnp.zeros(3)), r'state\.energy=.*\[3\]'),
+    (dict(observation_space=lambda self, params: spaces.Space()),
+     'its observation must be a Discrete, a Box'),
+    (dict(default_params=property(lambda self: 3)), 'replace|max_steps'),
+])
+def test_what_is_no_gymnax_environment_is_refused_by_its_name(changed, message):
+  env_id = registered(**changed)
+  with pytest.raises(ValueError, match=(
+      rf"^env_id='{env_id}': must be an environment of gymnax 1.0.*{message}"
+      '.*$')):
+    adapters.tasks(adapters.Config(env_id))
+
+
+def actions_in(space):
+  return registered(action_space=lambda self, params=None: space)
+
+
+BAD_ENDS = st.sampled_from([np.inf, -np.inf, np.nan])
+
+
+@hypothesis.given(
+    st.integers(1, 3), st.integers(0, 2), st.booleans(), BAD_ENDS)
+@hypothesis.settings(max_examples=10, deadline=None)
+def test_actions_without_ends_are_refused(size, index, is_low, bad):
+  ends = {'low': np.full(size, -1.0), 'high': np.full(size, 1.0)}
+  ends['low' if is_low else 'high'][index % size] = bad
+  env_id = actions_in(spaces.Box(**ends, shape=(size,)))
+  with pytest.raises(ValueError, match=r'^action_space=.*finite ends$'):
+    adapters.tasks(adapters.Config(env_id))
+
+
+@pytest.mark.parametrize('space', [
+    spaces.Dict({'a': spaces.Discrete(3)}), spaces.Space(),
+    spaces.Tuple((spaces.Discrete(3), spaces.Box(0, 1, (2,)))),
+    spaces.Box(0, 3, (2,), jnp.int32)])
+def test_other_actions_are_refused(space):
+  with pytest.raises(
+      ValueError, match=r'^action_space=.*Discrete, or a Box.*$'):
+    adapters.tasks(adapters.Config(actions_in(space)))
+
+
+@hypothesis.given(st.integers(0, 10000), st.integers(2, 9))
+@hypothesis.example(17, 3)
+@hypothesis.example(6, 4)
+@hypothesis.settings(max_examples=15, deadline=None)
+def test_a_lattice_has_as_many_rows_as_it_says_or_is_refused(dimensions, bins):
+  config = adapters.Config(actions_in(
+      spaces.Box(-1.0, 1.0, (dimensions,))), bins=bins)
+  if bins**dimensions > 4096:
+    with pytest.raises(ValueError, match=(
+        rf'^bins={bins}: must .*4096.*{bins}\*\*{dimensions}$')):
+      adapters.Adapter(config)
+  else:
+    env = adapters.Adapter(config)
+    assert env.num_actions == bins**dimensions
+    action = env.inner_action(env.num_actions - 1, env.default_params.replace(
+        permutation=jnp.arange(env.num_actions)))
+    np.testing.assert_array_equal(action, np.ones(dimensions))
+
+
+LEAVES = st.one_of(
+    st.integers(1, 9).map(spaces.Discrete),
+    st.builds(
+        spaces.Box, st.just(0), st.just(1),
+        st.lists(st.integers(1, 3), max_size=3).map(tuple),
+        st.sampled_from([jnp.bool_, jnp.uint8, jnp.int32, jnp.float32])))
+SPACES = st.recursive(LEAVES, lambda inner: st.one_of(
+    st.dictionaries(st.sampled_from('abc'), inner, min_size=1).map(spaces.Dict),
+    st.lists(inner, min_size=1, max_size=3).map(tuple).map(spaces.Tuple),
+    st.dictionaries(st.sampled_from('abc'), inner, min_size=1).map(
+        collections.OrderedDict).map(spaces.Dict)), max_leaves=5)
+
+
+def ones(space, dtype=None):
+  """An observation in a space, all of one dtype, or as is declared."""
+  if isinstance(space, spaces.Dict):
+    return {name: ones(part, dtype) for name, part in space.spaces.items()}
+  if isinstance(space, spaces.Tuple):
+    return tuple(ones(part, dtype) for part in space.spaces)
+  return np.ones(space.shape, dtype or space.dtype)
+
+
+@hypothesis.given(SPACES)
+@hypothesis.settings(max_examples=25, deadline=None)
+def test_observations_keep_their_structure_and_have_the_declared_dtypes(space):
+  env = adapters.Adapter(adapters.Config(registered(
+      observation_space=lambda self, params: space,
+      show=lambda self, state: ones(space, np.float32))))
+  assert type(env.observation_space()) is type(space)
+  obs, state = jax.eval_shape(
+      env.reset, jax.random.key(0), env.default_params)
+  out = jax.eval_shape(
+      env.step, jax.random.key(0), state, jnp.int8(0), env.default_params)
+  expected = jax.tree.map(lambda x: (x.shape, x.dtype), ones(space))
+  for shown in (obs, out[0], out[5]['final_observation']):
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), shown) == expected
+
+
+def test_a_state_stays_in_the_dtypes_of_its_reset():
+  env = adapters.Adapter(adapters.Config(registered(
+      spend=lambda self, energy: jnp.float16(energy - 0.5))))
+  task = env.default_params
+  _, state = env.reset(jax.random.key(0), task)
+  _, state, *_ = env.step(jax.random.key(0), state, 0, task)
+  assert state.energy.dtype == jnp.float32 and state.energy == 0.5
+
+
+def test_one_may_truncate_by_a_rule_of_ones_own():
+  env = adapters.Adapter(adapters.Config(registered(
+      is_truncated=lambda self, state, params: state.energy < 0), permute=True))
+  task = env.default_params.replace(permutation=jnp.zeros(3, jnp.int32))
+  _, state = env.reset(jax.random.key(1), task)
+  ends = []
+  for i in range(3):
+    _, state, _, _, truncated, _ = env.step(jax.random.key(i), state, 0, task)
+    ends.append(bool(truncated))
+  assert ends == [False, False, True]
+
+
+def test_no_drawn_start_is_the_goal_and_every_other_cell_is_one():
+  tasks = adapters.tasks(adapters.Config(
+      'FourRooms-misc', ranges=(('resample_init_pos', 1, 1),)))
+  goals = np.asarray(tasks.train.drawn['goal'])
+  starts = np.asarray(jax.jit(jax.vmap(jax.vmap(
+      lambda key, task: tasks.env.reset_env(key, task)[1].pos,
+      (0, None)), (None, 0)))(
+          jax.random.split(jax.random.key(0), 3000), tasks.train))
+  assert not (starts == goals[:, None]).all(-1).any()
+  # It is gymnax's own draw of 104 cells otherwise, which likes the last one.
+  for row in starts[:8]:
+    cells, counts = np.unique(row, axis=0, return_counts=True)
+    assert len(cells) == 103 and counts.max() < 100
+
+
+def test_a_start_that_is_fixed_stays_so():
+  tasks = adapters.tasks(adapters.Config(
+      'FourRooms-misc', num_train=102, num_validation=1, num_held_out=1))
+  starts = jax.vmap(lambda task: tasks.env.reset_env(
+      jax.random.key(0), task)[1].pos)(tasks.train)
+  assert (np.asarray(starts) == [4, 1]).all()
+
+
+X64 = """
+import jax, jax.numpy as jnp, sys
+from adjax.envs import adapters
+assert jnp.zeros(()).dtype == jnp.float64
+for env_id in sys.argv[1:]:
+  env = adapters.Adapter(adapters.Config(env_id, permute=True))
+  task, key, shown = env.default_params, jax.random.key(0), []
+  obs, state = env.reset(key, task)
+  describe = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+  began, seen = describe(state), describe(obs)
+  assert seen == (env.observation_space().shape, env.observation_space().dtype)
+  for action in range(2):
+    obs, state, reward, *_ = env.step(key, state, jnp.int8(action), task)
+    assert (describe(state), describe(obs)) == (began, seen), describe(state)
+    assert reward.dtype == jnp.float32
+"""
+
+
+VARIOUS = ['Breakout-MinAtar', 'CartPole-v1', 'Catch-bsuite', 'MetaMaze-misc',
+           'PointRobot-misc']
+
+
+@pytest.mark.parametrize('env_id', VARIOUS)
+def test_64_bits_and_strictness_of_jax_change_no_dtype(env_id):
+  with (adapters.enable_x64(True), jax.numpy_dtype_promotion('strict'),
+        jax.numpy_rank_promotion('raise')):
+    env = adapters.Adapter(adapters.Config(env_id, permute=True))
+    check_what_it_declares(env)
+    wide = {jnp.dtype(kind) for kind in ('float64', 'int64', 'uint64')}
+    assert not wide & {x.dtype for x in jax.tree.leaves(env.default_params)}
+
+
+@pytest.mark.long
+def test_environments_run_with_64_bits_and_strictly():
+  done = subprocess.run(
+      [sys.executable, '-c', X64, *VARIOUS], capture_output=True, text=True,
+      env=dict(os.environ, JAX_ENABLE_X64='1', JAX_PLATFORMS='cpu',
+               JAX_NUMPY_DTYPE_PROMOTION='strict',
+               JAX_NUMPY_RANK_PROMOTION='raise'))
+  assert done.returncode == 0, done.stderr[-2000:]

@@ -1,5 +1,6 @@
 """The bandit and its learners against plain NumPy ones and known figures."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 
 from adjax import histories
 from adjax import types
+from adjax.envs import adapters
 from adjax.envs import bandit
 from adjax.envs import dark_room
 from adjax.learners import references
@@ -17,6 +19,13 @@ from adjax.learners import ucb
 
 TRIALS = 100
 ROLLOUTS = 4000
+
+
+@functools.cache
+def simple_bandit():
+  """One of gymnax's, which does not say which rewards it pays."""
+  return adapters.Adapter(
+      adapters.Config('SimpleBandit-bsuite', episode_length=1))
 
 
 @functools.cache
@@ -318,6 +327,14 @@ def test_together_is_alone(config):
   assert together.done.all()
 
 
+def test_a_bandit_of_gymnax_is_one():
+  env = simple_bandit()
+  tasks = dataclasses.replace(bandit.tasks(), env=env)
+  state = jax.eval_shape(
+      ucb.Config().make(tasks).init, env.default_params, jax.random.key(0))
+  assert state.pulls.shape == (11,)
+
+
 def test_equal_bandits_share_their_programs():
   assert bandit.Bandit() == bandit.Bandit(bandit.Config())
   assert hash(bandit.Bandit()) == hash(bandit.Bandit())
@@ -343,6 +360,18 @@ def test_equal_bandits_share_their_programs():
     (lambda: thompson.Config('gaussian', noise=0.2).make(bandit.tasks(
         bandit.Config(reward='gaussian'))), r'noise=0\.2: must be.*noise=0\.3'),
     (lambda: thompson.Config().make(dark_room.tasks()), 'reward=None'),
+    # No bandit: what is to be seen matters, or where in an episode it is.
+    (lambda: ucb.Config().make(dark_room.tasks()),
+     r'^tasks\.episode_length=20: must be 1 for a bandit learner'),
+    (lambda: ucb.Config().make(dataclasses.replace(
+        dark_room.tasks(), episode_length=1)),
+     r"^tasks\.env='DarkRoom': must be a bandit, that shows one and the same"),
+    (lambda: thompson.Config().make(dataclasses.replace(
+        bandit.tasks(), episode_length=2)),
+     r'^tasks\.episode_length=2: must be 1 for a bandit learner'),
+    (lambda: thompson.Config().make(dataclasses.replace(
+        bandit.tasks(), env=simple_bandit())),
+     r"^rewards='bernoulli': must be those .*reward=None$"),
 ])
 def test_a_bad_config_is_named(make, message):
   with pytest.raises(ValueError, match=message):

@@ -12,6 +12,7 @@ import pytest
 
 from adjax import histories
 from adjax import metrics
+from adjax import types
 from adjax.envs import bandit
 from adjax.envs import dark_room
 from adjax.learners import tabular_q
@@ -117,7 +118,10 @@ program.launcher.start(program.main, [
 
 def test_the_updates_that_are_timed_are_those_of_an_epoch():
   """The program that is timed trains: its loss falls, its state has moved."""
-  selected = train.some_histories()
+  history = types.History(
+      jnp.zeros((2, 20, 2), jnp.int8), jnp.zeros((2, 20), jnp.int8),
+      jnp.zeros((2, 20)), jnp.zeros((2, 20), bool))
+  selected = histories.Selected(history, jnp.int32(20), jnp.int32(2))
   program, compiling = train.train_case(64, 8, selected, 3, batch_size=4)
   state, trained = program()
   assert compiling > 0 and int(state.step) == 3

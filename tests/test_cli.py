@@ -8,6 +8,9 @@ import time
 
 import pytest
 
+from adjax.cli import own
+from adjax.experiment import specification
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -44,7 +47,20 @@ def test_the_console_script_says_what_there_is(tmp_path):
   assert 30 < len(lines) < 60
 
 
-# In one process, as none gets as far as to a run: {arguments: message}.
+OWN_TASKS = '''
+import dataclasses
+import adjax
+from adjax.envs import dark_room
+
+@dataclasses.dataclass(frozen=True)
+class Tasks:
+  size: int = 9
+  def make(self):
+    1 // (self.size - 5)
+    return dark_room.tasks(dark_room.Config(size=self.size))
+'''
+# In one process, as none gets as far as to a run: {arguments: message}; FOLDER
+# has own.py.
 REFUSED = [
     (['--experiment=dark'],
      '--experiment=dark: must be one of quick, dark_room'),
@@ -65,8 +81,27 @@ REFUSED = [
     (['--mesh=data:x'], '--mesh=data:x: must look like data:8'),
     (['--workdir=/proc/nowhere'],
      '--workdir=/proc/nowhere: must be a folder that can be written'),
+    (['--workdir='], "--workdir='': must be the path of a folder"),
+    (['--workdir=gs://a/b'], "--workdir='gs://a/b': must be a folder of a fi"),
+    (['--set=data.store=s3://a/b'],
+     "--set data.store='s3://a/b': must be a folder of a file system"),
+    (['--set=tasks=adapters'],
+     '--set tasks=adapters: must be given with --set tasks.env_id=NAME'),
+    (['--set=tasks=adapters', '--set=tasks.env_id=Cart'],
+     "--set tasks.env_id='Cart': must be one of CartPole-v1"),
+    (['--experiment=examples/own_environment'],
+     '--experiment=examples/own_environment: must be a preset, as --list shows '
+     'them, path/to/file.py[:NAME] or module:NAME; did you mean '
+     'examples/own_environment.py'),
     (['--set=model.window=301'],
      '--set method.length=300: must be at least model.window=301'),
+    (['--set=tasks=FOLDER/own.py:Tasks', '--set=tasks.size=5'],
+     'FOLDER/own.py:10: ZeroDivisionError: integer division or modulo by zero'),
+    (['--set=tasks=FOLDER/own.py:Tasks', '--set=tasks.size=4'],
+     'FOLDER/own.py:11: --set tasks.size=4: must be an odd number from 3 to'),
+    (['--set=method=rl2', '--set=data=none', '--trials=3'],
+     '--trials: is no flag, but a field; set it with --set method.trials=3'),
+    (['--seed=3'], '--seed: is no flag, but a field; set it with --set seed=3'),
     (['quick'], "unexpected argument 'quick'"),
 ]
 PROGRAM = '''
@@ -77,25 +112,108 @@ for line in sys.stdin.read().splitlines():
   flags.FLAGS.unparse_flags()
   for flag in flags.FLAGS._flags().values():
     flag.unparse()
-  left = flags.FLAGS(['run', *line.split('|')])
-  print('exit', launcher._wrap(run.main)(left), file=sys.stderr, flush=True)
+  try:
+    code = launcher._wrap(run.main)(launcher._parse(['run', *line.split('|')]))
+  except SystemExit as error:
+    code = error.code
+  print('exit', code, file=sys.stderr, flush=True)
 '''
 
 
 def test_bad_input_is_one_clear_line(tmp_path):
+  (tmp_path / 'own.py').write_text(OWN_TASKS)
   lines = ['|'.join([f'--workdir={tmp_path}/run', *arguments])
            for arguments, _ in REFUSED]
   found = subprocess.run(
-      [sys.executable, '-c', PROGRAM], input='\n'.join(lines), cwd=ROOT,
-      capture_output=True, text=True,
+      [sys.executable, '-c', PROGRAM], cwd=ROOT, capture_output=True, text=True,
+      input='\n'.join(lines).replace('FOLDER', str(tmp_path)),
       env=os.environ | {'JAX_PLATFORMS': 'cpu'})
-  said = found.stderr.splitlines()
-  assert len(said) == 2 * len(REFUSED), found.stderr
-  for (_, message), line, code in zip(REFUSED, said[::2], said[1::2]):
-    assert line.startswith(f'error: {message}') and code == 'exit 1', line
+  *said, rest = found.stderr.split('exit 1\n')
+  assert len(said) == len(REFUSED) and not rest, found.stderr
+  for (_, message), text in zip(REFUSED, said):
+    line, *more = text.splitlines()
+    assert line.startswith(
+        f'error: {message}'.replace('FOLDER', str(tmp_path))), text
+    # Of an unknown flag absl has its own to say.
+    assert not more or more[0].startswith('FATAL Flags parsing error'), text
   assert not (tmp_path / 'run').exists()
+
+
+# What is in the file: what is said of it, and where.
+OWN = {
+    'import adjax\nadjax.Evaluate(episodes=0)':
+        'own.py:2: episodes=0: must be at least 1',
+    '\nimport nowhere_at_all':
+        "own.py:2: ModuleNotFoundError: No module named 'nowhere_at_all'",
+    'x = (': "own.py:1: SyntaxError: '(' was never closed",
+    'def f():\n  return {}[3]\n\nf()': 'own.py:2: KeyError: 3',
+    'open("nowhere")': 'own.py:1: FileNotFoundError: ',
+    'raise ValueError("two\\nlines")': 'own.py:1: two',
+    'import json\njson.loads("{")': 'own.py:2: Expecting property name'}
+
+
+def raised(action):
+  with pytest.raises(Exception) as caught:
+    action()
+  return caught.value
+
+
+@pytest.mark.parametrize('text', OWN)
+def test_an_error_in_ones_own_file_is_told_by_its_line(
+    tmp_path, monkeypatch, text):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.delitem(sys.modules, 'own', raising=False)
+  (tmp_path / 'own.py').write_text(text)
+  found = own.line_of(raised(
+      lambda: specification.load('experiment', 'own.py')))
+  assert found.startswith(OWN[text]) and '\n' not in found
+
+
+@pytest.mark.parametrize('text', [
+    'nowhere.py', 'nowhere:X', 'nowhere.deep:X', 'adjax.types.deep:X', ':X',
+    '.x:X', 'adjax.envs.dark_room:X'])
+def test_what_is_not_there_is_no_error_of_ones_own(text):
+  error = raised(lambda: specification.load('experiment', text))
+  assert isinstance(error, ValueError) and not own.line_of(error, __file__)
+  assert str(error).startswith(f'experiment={text}: ')
+
+
+CONSOLE = '''
+import sys
+from adjax.cli import console
+shown = console.Console()
+line = {'epoch': 1, 'loss': 1.0, 'skipped': [0], 'transitions_per_s': 1.0,
+        'validation': {'last_10_per_task': [1.0], 'optimum': None}}
+with shown.epochs(0, 3000):
+  for _ in range(3000):
+    shown.say('läuft')
+    shown.epoch(line, 3000, 1.0)
+print('done', file=sys.stderr)
+'''
+
+
+@pytest.mark.parametrize('output', [
+    'closed pipe', 'full disk', 'none', 'terminal', 'ASCII'])
+def test_output_that_nobody_takes_ends_nothing(output):
+  environment = {'JAX_PLATFORMS': 'cpu'}
+  if output == 'closed pipe':
+    given = ['sh', '-c', '"$0" -c "$1" | head -1', sys.executable, CONSOLE]
+  elif output == 'full disk':
+    given = ['sh', '-c', '"$0" -c "$1" > /dev/full', sys.executable, CONSOLE]
+  elif output == 'none':
+    given = ['sh', '-c', '"$0" -c "$1" >&-', sys.executable, CONSOLE]
+  else:
+    given = [sys.executable, '-c', CONSOLE]
+    environment |= ({'PYTHONIOENCODING': 'ascii'} if output == 'ASCII' else
+                    {'TTY_COMPATIBLE': '1', 'FORCE_COLOR': '1'})
+  found = subprocess.run(given, cwd=ROOT, capture_output=True, text=True,
+                         env=os.environ | environment)
+  assert (found.returncode, found.stderr) == (0, 'done\n')
+  if output == 'ASCII':
+    assert found.stdout.count('l\\xe4uft\n') == 3000
 
 
 def test_a_wrong_flag_is_a_failure(tmp_path):
   found = run('experiments.run', '--expriment=quick', folder=tmp_path)
-  assert found.returncode != 0 and 'experiment' in found.stderr
+  assert found.returncode != 0
+  assert 'Did you mean: experiment' in found.stderr

@@ -1,7 +1,9 @@
 """A run's programs cost no more than they did before they were rewritten.
 
 Bounds are of the code at version 0.1, by the same compiler at the same level of
-optimisation, for the same tiny experiments on one device.
+optimisation, for the same tiny experiments on one device; and since then of the
+scaling of what enters a model, which took .03 to .08 % of each (1.5 % where it
+looks at regenerated histories).
 """
 
 import jax
@@ -16,12 +18,12 @@ from tests import tiny
 # {experiment: {program: (flops, bytes accessed)}}.
 BOUNDS = {
     'memory': {
-        'held_out': (396488, 801288), 'generate': (1100629, 2283994),
-        'epoch': (8216975, 7009522)},
-    'regenerated': {'epoch': (9325494, 9303806)},
-    'online': {'held_out': (239373, 339464), 'epoch': (10675683, 6093311)},
+        'held_out': (396671, 801604), 'generate': (1100629, 2283994),
+        'epoch': (8219539, 7009522)},
+    'regenerated': {'epoch': (9467339, 9460959)},
+    'online': {'held_out': (239440, 339744), 'epoch': (10679175, 6097869)},
     'store': {
-        'generate': (144435, 303668), 'updates': (7965014, 6320255)},
+        'generate': (144435, 303684), 'updates': (7967814, 6322651)},
 }
 EXPERIMENTS = {
     'memory': lambda: tiny.quick(),

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import pytest
@@ -9,8 +10,12 @@ import pytest
 from adjax import config as config_lib
 from adjax import types
 from adjax.experiment import clock
+from adjax.experiment import run as run_lib
+from adjax.experiment import setup as setup_lib
 from adjax.experiment import stored
 from adjax.learners import posterior
+from adjax.methods import training
+from adjax.models import transformer
 from tests import tiny
 
 
@@ -123,7 +128,8 @@ def test_source_learners_that_diverge_are_left_out_and_named(tmp_path):
   assert tiny.timeless(tmp_path / 'run') == tiny.timeless(tmp_path / 'memory')
 
 
-@pytest.mark.parametrize('regenerate_every', [0, 1])
+@pytest.mark.parametrize('regenerate_every', [
+    0, pytest.param(1, marks=pytest.mark.long)])
 def test_if_all_diverge_nothing_is_distilled(tmp_path, regenerate_every):
   experiment = dataclasses.replace(
       tiny.fast('seeds=1', f'data.regenerate_every={regenerate_every}'),
@@ -137,3 +143,31 @@ def test_a_store_is_not_regenerated():
   with pytest.raises(ValueError, match=r"^data\.regenerate_every=2: must be 0 "
                      "with store='x'"):
     tiny.fast('data.regenerate_every=2', 'data.store=x')
+
+
+def test_numbers_are_scaled_by_what_histories_hold(store_dir):
+  """Whatever they are kept in, and before the first update only."""
+  kept = {}
+  for name, more in (('memory', []), ('store', [f'data.store={store_dir}'])):
+    experiment = tiny.fast('seeds=1', 'method.epochs=2', *more)
+    with tiny.shared_programs(experiment):
+      setup = setup_lib.make(experiment, 'data:1')
+      compiled = clock.Clock(setup.mesh)
+      data = run_lib.make_data(setup, compiled, tiny.Recorder())
+      states = run_lib.init_states(setup, compiled)
+      data.compile(states)
+      data.begin()
+    # The model here has no embedding; weights that have one stand in for its.
+    model = transformer.Config(layers=1, width=16, window=8).make(
+        setup.tasks.env)
+    params = jax.tree.map(lambda x: x[None], model.init(
+        jax.random.key(0), training.example_inputs(model, setup.tasks)))
+    scaled = data.scale(states._replace(params=params))
+    kept[name] = scaled.params['params']['embedding']['statistics']
+    if name == 'memory':
+      rewards = jax.device_get(
+          data.selected.history.reward)[:, :int(data.selected.steps)]
+      assert rewards.std() > 0.1
+      assert abs(kept[name].mean[0, -1] - rewards.mean()) < 0.05
+      assert abs(kept[name].deviation[0, -1] - rewards.std()) < 0.05
+  chex.assert_trees_all_equal(kept['memory'], kept['store'])

@@ -87,6 +87,7 @@ ONLINE = rl2.Config(
 
 class Data:
   selected_episodes = 3
+  starts = 'uniform'
 
 
 @functools.cache

@@ -27,6 +27,7 @@ MODEL = tiny.NullModel(lstm.Config(width=8, dropout=0.0), TASKS.env)
 
 class Data:
   selected_episodes = 5
+  starts = 'uniform'
 
 
 DATA = Data()

@@ -56,6 +56,7 @@ def training_epoch(tasks, method, model, selected=None):
 
 class Data:
   selected_episodes = 2
+  starts = 'uniform'
 
 
 def selected_of(tasks):

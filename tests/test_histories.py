@@ -16,9 +16,12 @@ from adjax import types
 from adjax.envs import bandit
 from adjax.envs import dark_room
 from adjax.envs import watermaze
+from adjax.experiment import specification
 from adjax.learners import posterior
 from adjax.learners import references
 from adjax.learners import tabular_q
+from adjax.methods import distill
+from tests import tiny
 
 TASKS = dark_room.tasks(dark_room.Config(
     size=5, num_train=12, num_validation=6, num_held_out=6))
@@ -320,6 +323,93 @@ def test_subsequences_are_uniform_over_streams_and_starts():
   # Of a whole history there is one.
   assert not histories.sample_subsequences(
       jax.random.key(0), jnp.int32(3), jnp.int32(16), 6000, 16)[1].any()
+
+
+def shares_of_starts(steps, length, starts):
+  """With which probability a subsequence begins at each step, exactly."""
+  last = steps - length
+  uniform = np.full(last + 1, 1 / (last + 1))
+  drawn = np.clip(np.arange(-(length - 1), steps), 0, last)
+  clipped = np.bincount(drawn, minlength=last + 1) / len(drawn)
+  return {'uniform': uniform, 'clipped': clipped,
+          'mixture': (uniform + clipped) / 2}[starts]
+
+
+def shares_of_steps(shares, length):
+  """The share of subsequences that each step of a history is in."""
+  return np.convolve(shares, np.ones(length))
+
+
+@hypothesis.given(st.integers(0, 2**31 - 1), st.integers(1, 30),
+                  st.integers(0, 30), st.sampled_from(histories.STARTS))
+@hypothesis.settings(deadline=None, max_examples=25)
+def test_every_step_is_trained_on_as_often_as_the_starts_say(
+    seed, length, more, starts):
+  number, steps = 8000, length + more
+  _, drawn = histories.sample_subsequences(
+      jax.random.key(seed), 3, steps, number, length, starts)
+  counts = np.bincount(drawn, minlength=more + 1)
+  shares = shares_of_starts(steps, length, starts)
+  assert len(counts) == more + 1 == len(shares)
+  # Six standard deviations, and one more for what is rare.
+  near = lambda counts, shares: (
+      abs(counts - number * shares)
+      <= 6 * np.sqrt(number * shares * abs(1 - shares)) + 6).all()
+  assert near(counts, shares)
+  assert near(*(shares_of_steps(x, length) for x in (counts, shares)))
+
+
+def test_a_beginning_is_shown_more_often_where_starts_are_clipped():
+  first = {
+      starts: shares_of_steps(shares_of_starts(300, 225, starts), 225)[0]
+      for starts in histories.STARTS}
+  assert first['uniform'] == pytest.approx(1 / 76)
+  assert first['clipped'] == pytest.approx(225 / 524)
+  assert first['mixture'] == pytest.approx((1 / 76 + 225 / 524) / 2)
+
+
+def test_starts_reach_the_trainer_and_leave_the_streams_alone():
+  draw = lambda starts: distill.Config(length=60, batch_size=500).make(
+      TASKS, LEARNERS['posterior'], tiny.null_model(TASKS.env),
+      specification.Data(episodes=4, starts=starts)).subsequences(KEY, 3, 80)
+  drawn = {starts: draw(starts) for starts in histories.STARTS}
+  for starts, ((streams, begin), key) in drawn.items():
+    np.testing.assert_array_equal(streams, drawn['uniform'][0][0])
+    assert key == drawn['uniform'][1]
+    share = shares_of_starts(80, 60, starts)[0]
+    assert (begin == 0).mean() == pytest.approx(share, abs=0.12)
+  (_, uniform), (_, clipped), (_, mixture) = (
+      np.asarray(places) for places, _ in drawn.values())
+  # A mixture is of the two, subsequence by subsequence.
+  assert ((mixture == uniform) | (mixture == clipped)).all()
+  # So many as in every run before there was a choice.
+  np.testing.assert_array_equal(uniform, jax.random.randint(
+      jax.random.split(jax.random.split(KEY, 3)[1])[1], (500,), 0, 21))
+
+
+def test_starts_that_are_not_known_are_named():
+  for refused in (
+      lambda: specification.Data(starts='first'),
+      lambda: histories.sample_subsequences(KEY, 3, 80, 5, 60, 'first')):
+    with pytest.raises(ValueError, match=(
+        r"^starts='first': must be one of 'uniform', 'clipped', 'mixture'$")):
+      refused()
+
+
+@pytest.mark.parametrize('impl', ['rbg', 'unsafe_rbg'])
+def test_keys_that_draw_otherwise_together_than_alone_are_refused(impl):
+  learner, tasks = LEARNERS['tabular_q'], TASKS.train
+  with jax.default_prng_impl(impl):
+    key = jax.random.key(3)
+  for name, refused in (
+      ('key', lambda: histories.generate(learner, tasks, key, 2, 60)),
+      ('keys', lambda: histories.run(
+          learner, *histories.repeat(tasks, key, 2), 60))):
+    # Tracing refuses already: nothing is computed.
+    with pytest.raises(ValueError, match=(
+        rf"^{name}='{impl}': must be of 'threefry2x32' ")) as error:
+      jax.eval_shape(refused)
+    assert len(str(error.value).splitlines()) == 1
 
 
 @hypothesis.given(st.integers(0, 2**31 - 1))

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import os
 import pathlib
 import subprocess
 import sys
@@ -14,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     ['arrays', 'config', 'devices'],
     ['types'],
-    ['metrics', 'histories', 'storage'],
+    ['metrics', 'histories', 'spaces', 'storage'],
     ['envs', 'learners'],
     ['models'],
     ['methods'],
@@ -88,6 +89,31 @@ def test_importing_the_library_starts_nothing():
   code = ('import sys, adjax; adjax.__version__, dir(adjax); '
           'sys.exit("jax" in sys.modules or "gymnax" in sys.modules)')
   subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)
+
+
+def test_importing_the_interface_starts_no_backend():
+  """So that a script can still choose devices, or join other processes."""
+  code = (
+      'import adjax, adjax.types\n'
+      'adjax.unroll, adjax.Learner, adjax.TaskDistribution\n'
+      'from jax._src import xla_bridge\n'
+      # What jax.distributed.initialize refuses, too.
+      'assert not xla_bridge.backends_are_initialized()')
+  subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True,
+                 env=os.environ | {'JAX_PLATFORMS': 'cpu'})
+
+
+def test_all_modules_are_imported_where_posix_is_not():
+  """As on Windows, which has neither of these modules."""
+  code = (
+      'import importlib, sys\n'
+      'sys.modules["fcntl"] = sys.modules["resource"] = None\n'
+      'for name in sys.argv[1:]: importlib.import_module(name)\n'
+      'from adjax.experiment import memory\n'
+      'assert memory.available() > 0')
+  subprocess.run(
+      [sys.executable, '-c', code, *sorted(ADJAX)], cwd=ROOT, check=True,
+      env=os.environ | {'JAX_PLATFORMS': 'cpu'})
 
 
 def test_the_public_names_are_there():

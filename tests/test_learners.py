@@ -1,8 +1,10 @@
 """Learners against NumPy ones, known curves and each other's promises."""
 
+import dataclasses
 import json
 import pathlib
 from typing import NamedTuple
+from unittest import mock
 
 import gymnax
 from gymnax.environments import environment
@@ -17,8 +19,12 @@ import pytest
 from adjax import histories
 from adjax import metrics
 from adjax import types
+from adjax.envs import adapters
+from adjax.envs import bandit
 from adjax.envs import dark_room
+from adjax.envs import watermaze
 from adjax.learners import annealed_oracle
+from adjax.learners import coverage_search
 from adjax.learners import exploration
 from adjax.learners import posterior
 from adjax.learners import references
@@ -70,10 +76,46 @@ class Corridor(environment.Environment):
             {})
 
 
-def corridor_tasks():
-  env = Corridor()
+def corridor_tasks(env=None):
+  env = env or Corridor()
   one = jax.tree.map(lambda x: jnp.array([x]), env.default_params)
   return types.TaskDistribution(env, one, one, one, 30, one)
+
+
+class NoisyState(NamedTuple):
+  time: jax.Array
+  cell: jax.Array
+  hidden: jax.Array
+
+
+class Noisy(Corridor):
+  """A corridor with something that is drawn, or only looks like it."""
+
+  def __init__(self, where):
+    self.where = where
+
+  def reset_env(self, key, params):
+    cell = jnp.int32(0)
+    if self.where == 'start':
+      cell = jax.random.randint(key, (), 0, 3)
+    hidden = key if self.where == 'key in the state' else jnp.float32(0)
+    return cell[None].astype(jnp.int8), NoisyState(jnp.int32(0), cell, hidden)
+
+  def step_env(self, key, state, action, params):
+    die, _ = jax.random.uniform(key), jax.random.split(key)
+    slips = {'rare slip': die < 1e-6}.get(self.where, False)
+    obs, inner, reward, end, info = super().step_env(
+        key, state, jnp.where(slips, 0, action), params)
+    reward += {'reward': die}.get(self.where, 0)
+    hidden = {'hidden': die}.get(self.where, state.hidden)
+    seen = jax.jit(lambda obs, key: obs)(obs, key)
+    return seen, NoisyState(*inner, hidden), reward, end, info
+
+  def step(self, key, state, action, params=None):
+    obs, state, reward, *rest = super().step(key, state, action, params)
+    if self.where == 'reward of a wrapper':
+      reward += jax.random.normal(key)
+    return obs, state, reward, *rest
 
 
 @pytest.mark.parametrize('name, config, runs', [
@@ -134,6 +176,41 @@ def test_a_posterior_never_drops_the_truth_and_samples_what_is_left():
     assert (alive[1:] <= alive[:-1]).all()  # Dropped for good.
     assert alive[np.arange(300), target].all()
     assert alive[-1].sum() < 10 and reward.reshape(10, 30).sum(1)[-1] == 2
+
+
+@pytest.mark.parametrize('make', [
+    posterior.Config().make, coverage_search.Config().make],
+    ids=['posterior', 'coverage_search'])
+@pytest.mark.parametrize('where', [
+    'rare slip', 'reward', 'hidden', 'key in the state', 'reward of a wrapper',
+    'start', 'nowhere'])
+def test_hypotheses_are_not_told_what_the_task_draws_in_a_step(make, where):
+  tasks = dataclasses.replace(
+      corridor_tasks(Noisy(where)), goal_policy=lambda obs, goal, key: 1,
+      optimal_policy=lambda task, state, key: 1)
+  if where in ('start', 'nowhere'):
+    make(tasks)
+    return
+  with pytest.raises(ValueError, match=(
+      r"^tasks\.env='Noisy': must be an environment whose steps draw nothing "
+      r'at random.*$')):
+    make(tasks)
+
+
+@pytest.mark.parametrize('make', [
+    dark_room.DarkRoom, lambda: dark_room.DarkRoom(KEY_TO_DOOR),
+    watermaze.Watermaze, watermaze.Frames, lambda: adapters.Adapter(
+        adapters.Config('CartPole-v1', permute=True))],
+    ids=['dark_room', 'key_to_door', 'watermaze', 'frames', 'cart_pole'])
+def test_built_ins_draw_nothing_in_a_step(make):
+  posterior.check_steps_draw_nothing(make())
+
+
+@pytest.mark.parametrize('reward', ['bernoulli', 'gaussian'])
+def test_but_bandits_do(reward):
+  with pytest.raises(ValueError, match='draw nothing'):
+    posterior.check_steps_draw_nothing(
+        bandit.Bandit(bandit.Config(reward=reward)))
 
 
 def test_a_prior_without_the_task_searches_on():
@@ -299,18 +376,68 @@ def test_a_table_has_a_row_for_every_observation():
         jax.vmap(table.row, (0, None))(cells, jnp.int32(7)), rows[:, -1])
 
 
+class Shown:
+  """What a table asks of an environment."""
+  default_params, name = None, 'shown'
+
+  def __init__(self, low, high, dtype):
+    self.space = spaces.Box(
+        np.array(low, dtype), np.array(high, dtype), (len(low),), dtype)
+
+  def observation_space(self, params):
+    return self.space
+
+
+@hypothesis.given(
+    st.sampled_from(['int8', 'int16', 'int32', 'uint8']).flatmap(
+        lambda dtype: st.tuples(st.just(dtype), st.lists(
+            st.tuples(st.integers(-20, 100).filter(
+                lambda low: low >= 0 or dtype != 'uint8'), st.integers(0, 20),
+                st.integers(np.iinfo(dtype).min, np.iinfo(dtype).max)),
+            min_size=1, max_size=3))),
+    st.integers(0, 2))
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_beyond_its_bounds_a_table_reads_the_nearest_cells_row(box, count):
+  dtype, entries = box
+  low, more, obs = map(np.array, zip(*entries))
+  table = tables.table(Shown(low, low + more, dtype), count)
+  nearest = np.clip(obs, low, low + more)
+  sizes = more + 1
+  row = np.ravel_multi_index(nearest - low, sizes) * (count + 1) + count
+  for shown in (obs, nearest):
+    assert table.row(jnp.asarray(shown, dtype), jnp.int32(7)) == row
+  assert 0 <= row < table.size == sizes.prod() * (count + 1)
+
+
+def test_a_table_has_a_row_for_every_id():
+  env = Corridor()
+  with mock.patch.object(env, 'observation_space', lambda _: spaces.Discrete(5),
+                         create=True):
+    table = tables.table(env, 1)
+    rows = [int(table.row(jnp.int32(n), jnp.int32(1))) for n in range(-1, 7)]
+  assert table.size == 10 and rows == [1, 1, 3, 5, 7, 9, 9, 9]
+
+
 @pytest.mark.parametrize('make, message', [
+    (lambda: tables.table(Shown([0] * 40, [1] * 40, 'int8')),
+     "^env=shown: must have observations of small integers"),
     (lambda: tabular_q.Config(epsilon=2.0), r'^epsilon=2\.0.*0 to 1'),
     (lambda: rmax.Config(discount=1.0), r'^discount=1\.0.*below 1'),
     (lambda: annealed_oracle.Config(anneal_episodes=0),
      '^anneal_episodes=0.*at least 1'),
     (lambda: posterior.Config(prior='some'), "^prior='some'.*'all' or 'train'"),
     (lambda: tables.table(gymnax.make('CartPole-v1')[0]), 'small integers'),
-    (lambda: references.oracle(corridor_tasks()), 'optimal policy'),
+    (lambda: references.oracle(corridor_tasks()),
+     '^tasks.optimal_policy=None: must be there for an oracle$'),
     (lambda: references.random_walk_with_memory(corridor_tasks()),
-     'goal policy'),
-    (lambda: annealed_oracle.Config().make(corridor_tasks()), 'optimal policy'),
-    (lambda: posterior.Config().make(corridor_tasks()), 'hypotheses'),
+     '^tasks.goal_policy=None: must be there for a random walk with memory$'),
+    (lambda: annealed_oracle.Config().make(corridor_tasks()),
+     '^tasks.optimal_policy=None: must be there for source=annealed_oracle, '),
+    (lambda: posterior.Config().make(corridor_tasks()),
+     '^tasks.optimal_policy=None: must be there for source=posterior$'),
+    (lambda: posterior.Config().make(dataclasses.replace(
+        corridor_tasks(), hypotheses=None)),
+     '^tasks.hypotheses=None: must be there for source=posterior, or prior='),
 ])
 def test_a_bad_source_is_named(make, message):
   with pytest.raises(ValueError, match=message):

@@ -1,9 +1,14 @@
 """What a run needs of memory is told, and refused if it is not there."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import pytest
 
+from adjax.experiment import cgroups
 from adjax.experiment import memory
 from tests import tiny
 
@@ -43,3 +48,25 @@ def test_a_run_that_does_not_fit_is_refused_before_it_begins(
 def test_what_there_is_is_known_here():
   assert 10**7 < memory.resident() < 10**11
   assert 10**7 < memory.available() < 10**14
+
+
+def test_addresses_that_are_limited_are_what_there_is():
+  """As `ulimit -v` does."""
+  code = (
+      'import resource\n'
+      'from adjax.experiment import memory\n'
+      'before = memory.available()\n'
+      'used = memory._statm()[0]\n'
+      'resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))\n'
+      'print(before, memory.available())')
+  before, after = map(int, subprocess.run(
+      [sys.executable, '-c', code], check=True, capture_output=True, text=True,
+      env=os.environ | {'JAX_PLATFORMS': 'cpu'}).stdout.split())
+  assert 0 < after <= 2**28 < before
+
+
+def test_the_least_of_cgroup_and_machine_is_there(monkeypatch):
+  monkeypatch.setattr(cgroups, 'memory', lambda: 10**6)
+  assert memory.available() == 10**6
+  monkeypatch.setattr(cgroups, 'memory', lambda: -1)
+  assert memory.available() == 0

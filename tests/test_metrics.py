@@ -1,11 +1,23 @@
-"""Returns, interquartile means and intervals against plain NumPy."""
+"""Returns, interquartile means and intervals against plain NumPy.
+
+And what is said of them, with an optimum and where nobody knows one.
+"""
+
+import dataclasses
+import json
+import types as types_lib
+from unittest import mock
 
 import hypothesis
 from hypothesis import strategies as st
+import jax
 import numpy as np
 import pytest
 
 from adjax import metrics
+from adjax.envs import dark_room
+from adjax.experiment import plot
+from adjax.experiment import report
 
 
 @hypothesis.given(st.integers(0, 2**31 - 1), st.floats(0.0, 0.5))
@@ -63,3 +75,88 @@ def test_the_interval_knows_that_training_seeds_differ():
   seeds = np.array([0.0, 1.0, 2.0]).reshape(3, 1, 1)
   low, high = metrics.bootstrap(seeds + 0.01 * rng.normal(size=(3, 5, 30)))
   assert low < 0.4 and high > 1.6
+
+
+GRID = dark_room.Config(size=5, num_train=6, num_validation=2, num_held_out=4)
+KNOWN = dark_room.tasks(GRID)
+UNKNOWN = dataclasses.replace(KNOWN, optimal_return=None)
+
+
+def told(tasks, seed=0):
+  """Returns [seeds, N, R, E] of held-out tasks, a line, and the result."""
+  rng = np.random.default_rng(seed)
+  returns = {name: rng.uniform(0, 15, (2, number, 3, 12)) for name, number in (
+      ('validation', 2), ('train', 6), ('held_out', 4))}
+  steps = {name: rng.uniform(size=(2, 5)) for name in (
+      'loss', 'gradient_norm')} | {'skipped': np.zeros((2, 5), int)}
+  line = report.epoch_line(
+      1, steps | {'returns': {
+          name: returns[name] for name in ('validation', 'train')}},
+      {'validation': report.optimum(tasks, tasks.validation),
+       'train': report.optimum(tasks, tasks.train)}, 1.0, 10, [],
+      np.zeros(2, bool))
+  program = lambda some, key: rng.uniform(0, 15, (4, 3, 12))
+  setup = types_lib.SimpleNamespace(
+      tasks=tasks, keys=types_lib.SimpleNamespace(references=jax.random.key(0)),
+      experiment=types_lib.SimpleNamespace(
+          name='grid', seeds=2,
+          evaluate=types_lib.SimpleNamespace(reference_runs=3)))
+  result = report.result(
+      setup, {'held_out': {'random': program, 'source': program}},
+      {'held_out': (returns['held_out'], None)}, line)
+  return returns['held_out'], line, result | {
+      'skipped_total': [0, 0], 'ended_early': [], 'seconds': {'total': 1.0}}
+
+
+def drawn(result):
+  """The axes of the curve of a result."""
+  with mock.patch.object(plot, '_save') as save:
+    plot.curve(result, GRID, 'nowhere')
+  return save.call_args.args[0].axes[0]
+
+
+def test_an_optimum_that_nobody_knows_is_null_and_nothing_is_a_share_of_it():
+  returns, line, result = told(UNKNOWN)
+  # As a reader of the files finds them.
+  line, result = map(json.loads, map(json.dumps, (line, result)))
+  assert result['optimum_known'] is False
+  for some in (line['validation'], line['train'], result['held_out'],
+               result['validation'], result['train']):
+    assert some['optimum'] is None
+  np.testing.assert_allclose(
+      result['held_out']['return_iqm'], metrics.iqm(returns.reshape(-1, 12)))
+  mean = returns.mean((0, 1, 2))
+  said = report.summary(result, 'folder')
+  assert said.startswith('held-out return\n') and 'optimum' not in said
+  assert f'episode 5: {mean[4]:.3f}' in said
+  worst = returns.mean((0, 2))[:, -10:].mean(1).min()
+  assert f'{mean[-10:].mean():.3f}, worst task {worst:.3f}' in said
+  axes = drawn(result)
+  by_label = {x.get_label(): x.get_ydata() for x in axes.get_lines()}
+  np.testing.assert_allclose(  # To its own scale.
+      by_label['adjax, training tasks'], result['train']['return_mean'])
+  assert not any('rescaled' in label for label in by_label)
+  assert axes.get_ylim()[1] > mean.max()
+
+
+def test_a_known_optimum_is_what_shares_are_of():
+  returns, line, result = told(KNOWN)
+  optimum = np.asarray(jax.vmap(KNOWN.optimal_return)(KNOWN.held_out))
+  assert result['optimum_known'] is True
+  np.testing.assert_array_equal(result['held_out']['optimum'], optimum)
+  assert len(line['train']['optimum']) == 6
+  shares = returns / optimum[:, None, None]
+  np.testing.assert_allclose(
+      result['held_out']['return_iqm'],
+      optimum.mean() * metrics.iqm(shares.reshape(-1, 12)), rtol=1e-6)
+  said = report.summary(result, 'folder')
+  assert f'as a share of the optimum ({optimum.mean():.2f})' in said
+  mean = returns.mean((0, 1, 2)) / optimum.mean()
+  assert f'episode 5: {mean[4]:.3f}' in said
+  axes = drawn(result)
+  assert axes.get_ylim() == pytest.approx((0, 1.04 * optimum.mean()))
+  by_label = {x.get_label(): x.get_ydata() for x in axes.get_lines()}
+  np.testing.assert_allclose(
+      by_label['adjax, training tasks (rescaled)'],
+      np.array(result['train']['return_mean']) * optimum.mean()
+      / np.mean(result['train']['optimum']))

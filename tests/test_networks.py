@@ -2,7 +2,6 @@
 
 from flax import linen as nn
 import gymnax
-from gymnax.environments import spaces
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from adjax.envs import dark_room
 from adjax.envs import watermaze
 from adjax.learners import networks
-from adjax.learners import stepping
 
 
 @pytest.mark.parametrize('shape', [
@@ -41,18 +39,21 @@ def test_cells_enter_as_tables_and_numbers():
   np.testing.assert_allclose(features[0, 1], expected)
 
 
-def test_vectors_and_matrices_enter_as_numbers():
-  for name in ('CartPole-v1', 'Catch-bsuite'):
-    env, params = gymnax.make(name)
-    obs, _ = env.reset(jax.random.key(0), params)
-    np.testing.assert_array_equal(
-        networks.Observe(env).apply({}, obs), np.ravel(obs))
+def test_vectors_and_matrices_enter_as_numbers_of_their_space():
+  env, params = gymnax.make('CartPole-v1')
+  obs, _ = env.reset(jax.random.key(0), params)
+  ends = np.array([4.8, 1, 24 * np.pi / 180, 1])  # Speeds have none.
+  np.testing.assert_allclose(
+      networks.Observe(env).apply({}, obs), obs / ends, rtol=1e-5)
+  env, params = gymnax.make('Catch-bsuite')
+  obs, _ = env.reset(jax.random.key(0), params)
+  np.testing.assert_array_equal(
+      networks.Observe(env).apply({}, obs), 2 * np.ravel(obs) - 1)
 
 
 def test_networks_are_shown_the_view_and_not_the_pose():
   """Equal frames are equal features, and shades of grey are shares of one."""
   env = watermaze.Watermaze(watermaze.Config(height=18, width=24))
-  assert stepping.view_space(env).shape == (18, 24, 3)
   pose = jnp.array([[0.1, 0.2, 0.3, 0, 0, 0], [0.1, 0.2, 0.3, 0.5, 0.5, 0]])
   pose = jnp.concatenate([pose, pose[:1].at[:, 2].add(1.0)])
   shown, frame = jax.jit(lambda pose: (
@@ -73,4 +74,3 @@ def test_batches_of_any_rank_are_alike():
     return observe.apply(params, obs)[1, 2], observe.apply(params, obs[1, 2])
 
   np.testing.assert_allclose(*both(obs), atol=1e-5)
-  assert isinstance(stepping.view_space(env), spaces.Box)

@@ -162,6 +162,10 @@ CALLS = {
             PARAMS, inputs, cache, method='step'),
         dict(inputs=inputs(), cache=MODEL.empty_cache()),
         [*within('inputs', *STEPS), *within('cache', 'time', 'rotary')]),
+    'models.sequence_model.statistics': Call(
+        sequence_model.statistics,
+        dict(env=ENV, obs=ints(N, T, 2), reward=floats(N, T)), [],
+        {'obs': ints(N, T, 3), 'reward': bools(N, T)}),
     'models.transformer.Block.heads': Call(
         lambda x, rotary: transformer.Block(MODEL.config).init(
             KEY, x, rotary, method='heads'),
@@ -358,6 +362,9 @@ CALLS = {
         histories.generate,
         dict(learner=LEARNER, tasks=TASKS.train, key=KEY, num_histories=2,
              num_steps=T), ['key'], {'tasks.goals': ints(3, 1, 2)}),
+    'histories.check_key': Call(
+        histories.check_key, dict(name='key', key=KEY), [],
+        {'key': np.zeros(2, np.uint32)}),
     'histories.run': Call(
         histories.run,
         dict(learner=LEARNER, num_steps=T, **dict(zip(
@@ -436,16 +443,25 @@ EXEMPT = {
     'devices.': 'any tree is laid out',
     **dict.fromkeys(
         [f'methods.training.{name}' for name in (
-            'epoch', 'updates', 'all_subsequences', 'evaluate',
+            'epoch', 'train', 'updates', 'all_subsequences', 'evaluate',
             'learning_curves')],
         'the states of a method enter its update, tasks histories.repeat, and '
         'what is trained on histories.gather'),
     'methods.training.merge_task_sets': 'counted by types.num_tasks',
+    **dict.fromkeys(
+        ['methods.training.scale', 'models.sequence_model.with_statistics'],
+        'weights of a method\'s own init, and what statistics returned'),
     'models.in_context.in_context': 'weights; flax refuses another model\'s',
     'models.sequence_model.SequenceModel.features': 'entered by its calls',
     'models.sequence_model.SequenceModel.next_features': 'entered by its step',
     'models.transformer.Transformer.': 'entered by those of SequenceModel',
     'models.lstm.LSTM.': 'entered by those of SequenceModel',
+    'learners.networks.soften': 'number by number, of any shape',
+    'learners.networks.unbounded_entries': 'entered by its Observe and by '
+                                           'models.sequence_model.statistics',
+    'spaces.': 'what an environment shows; entered by learners.stepping and '
+               'learners.networks',
+    'types.cached': 'a function, and what that is given',
     'envs.watermaze.optimal_return': 'reads nothing of its task',
     'envs.dark_room.Config.draw': 'a picture, of what a run has written',
     'envs.watermaze.Config.draw': 'a picture, of what a run has written',
@@ -456,7 +472,7 @@ ABOVE = ('adjax.cli', 'adjax.experiment', 'adjax.presets', 'adjax.storage')
 # gymnax calls these; what enters an environment is checked by
 # learners.stepping.
 GYMNAX = ('action_space', 'observation_space', 'view_space', 'reset_env',
-          'step_env', 'observe')
+          'step_env', 'observe', 'is_truncated')
 # These look at the values of their arrays, so that they take no tracers.
 ON_HOST = ('metrics.iqm', 'metrics.bootstrap')
 

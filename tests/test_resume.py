@@ -117,9 +117,8 @@ def said_by(folder, process):
   return (folder / f'said_{process}').read_text()
 
 
-@pytest.mark.parametrize('kind', [
-    'store', *(pytest.param(kind, marks=pytest.mark.long)
-               for kind in ('memory', 'regenerated', 'online'))])
+@pytest.mark.long
+@pytest.mark.parametrize('kind', ['store', 'memory', 'regenerated', 'online'])
 def test_two_processes_are_one_run_and_one_of_them_goes_on(
     undisturbed, tmp_path, kind):
   pair = start_pair(tmp_path, kind)

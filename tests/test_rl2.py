@@ -3,17 +3,20 @@
 import dataclasses
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from adjax import types
 from adjax.envs import bandit
 from adjax.envs import dark_room
 from adjax.methods import rl2
 from adjax.methods import training
 from adjax.models import in_context
 from adjax.models import lstm
+from adjax.models import sequence_model
 from adjax.models import transformer
 from tests import tiny
 
@@ -161,8 +164,10 @@ def test_a_diverged_seed_skips_its_gradient_steps_and_leaves_the_other_alone(
   finite = jax.jit(jax.vmap(lambda key: rl2.init(CONFIG, model, TASKS, key)))(
       jax.random.split(jax.random.key(0), 2))
   first = finite._replace(params=tiny.mark(finite.params))
+  null = sequence_model.no_statistics(TASKS.env)  # They are no weights.
   trees = lambda states, seed: jax.tree.map(
-      lambda x: np.asarray(x[seed]), (states.params, states.opt_state))
+      lambda x: np.asarray(x[seed]), (sequence_model.with_statistics(
+          states.params, null), states.opt_state))
   equal = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a, b)
   undisturbed, expected = update(finite)
   states, measured = update(first)
@@ -184,6 +189,35 @@ def test_a_diverged_seed_skips_its_gradient_steps_and_leaves_the_other_alone(
   equal(trees(states, 0), trees(late, 0))
   np.testing.assert_array_equal(states.skipped, [most + 6, 0])
   assert np.isfinite(measured['loss']).all()
+
+
+def test_the_first_trials_say_how_numbers_are_scaled():
+  """And no later ones; weights in `extra` are told, too."""
+  state = jax.eval_shape(lambda: rl2.init(
+      CONFIG, MODEL, TASKS, jax.random.key(0)))
+  fresh = jax.jit(lambda: rl2.init(CONFIG, MODEL, TASKS, jax.random.key(0)))()
+  fresh = fresh._replace(extra=fresh.params)
+  history = jax.tree.map(jnp.asarray, types.History(
+      np.zeros((2, 4, 2), np.int8), np.zeros((2, 4), np.int8),
+      np.array([[0, 0, 5, 0], [0, 0, 5, 0]], np.float32),
+      np.zeros((2, 4), bool)))
+  found = sequence_model.statistics(
+      TASKS.env, history.obs, history.reward)
+  np.testing.assert_allclose(
+      (found.mean[-1], found.deviation[-1]),
+      (history.reward.mean(), history.reward.std()))
+  told = training.scale(fresh, found)
+  for tree in told.params, told.extra:
+    kept = tree['params']['embedding']['statistics']
+    chex.assert_trees_all_equal(kept, found)
+  chex.assert_trees_all_equal_shapes(told.params, state.params)
+  later = told._replace(step=jnp.int32(1))
+  other = jax.tree.map(lambda x: x + 1, found)
+  chex.assert_trees_all_equal(training.scale(later, other), later)
+  # All other weights are as they were.
+  back = sequence_model.with_statistics(
+      told.params, sequence_model.no_statistics(TASKS.env))
+  chex.assert_trees_all_equal(back, fresh.params)
 
 
 def test_it_learns_to_try_and_remember():

@@ -298,10 +298,10 @@ def test_the_water_maze_is_learned_from_frames_and_drawn(tmp_path):
 
 
 @pytest.mark.parametrize('assignments', [
-    (), ('data.store=STORE',),
+    ('data.store=STORE',), pytest.param((), marks=pytest.mark.long),
     pytest.param(('data.regenerate_every=1',), marks=pytest.mark.long),
     pytest.param(('method=rl2',), marks=pytest.mark.long)],
-    ids=['memory', 'store', 'regenerated', 'online'])
+    ids=['store', 'memory', 'regenerated', 'online'])
 @pytest.mark.four_devices
 def test_no_operation_outside_a_program_meets_several_devices(
     tmp_path, monkeypatch, assignments):

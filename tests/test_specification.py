@@ -59,7 +59,6 @@ def test_what_cannot_be_set_is_named(assignment, message):
     ({'source': 'none'}, r'^source, data: must be there'),
     ({'method': 'rl2'}, r'^data: must be None for rl2'),
     ({'source': 'thompson'}, r"^source\.rewards='bernoulli'"),
-    ({'evaluate.train_tasks': 66}, r'^evaluate\.train_tasks=66: must be at m'),
 ])
 def test_what_does_not_fit_together_is_refused_before_anything_is_written(
     changes, message, tmp_path):
@@ -157,6 +156,43 @@ def test_an_experiment_of_a_file_is_loaded(path):
   tasks = specification.override(QUICK, [f'tasks={path}:Tasks']).tasks
   assert tasks == specification.load('experiment', str(path)).tasks
   assert specification.describe(found)['tasks']['kind'].endswith(':Tasks')
+
+
+NEEDY = '''
+import dataclasses
+from adjax import config
+from adjax.envs import dark_room
+
+@dataclasses.dataclass(frozen=True)
+class Tasks(config.Checked):
+  size: int
+  name: str
+  shown: bool = False
+  def check(self):
+    config.check('size', self.size, self.shown, 'shown')
+  def make(self):
+    return dark_room.tasks(dark_room.Config(size=self.size))
+'''
+
+
+def test_a_class_is_given_the_fields_that_it_must_have(tmp_path, monkeypatch):
+  """In whatever order; its own check sees all of them at once."""
+  monkeypatch.setenv('HOME', str(tmp_path))
+  (tmp_path / 'needy_tasks.py').write_text(NEEDY)
+  chosen, *given = ['tasks=~/needy_tasks.py:Tasks', 'tasks.size=9',
+                    'tasks.name=a', 'tasks.shown=true']
+  for order in ([chosen, *given], [*given, chosen]):
+    found = specification.override(QUICK, order).tasks
+    assert (found.size, found.name, found.shown) == (9, 'a', True)
+  for order, message in (
+      ([chosen], 'tasks=.*: must be given with --set tasks.size=VALUE --set '
+                 'tasks.name=NAME$'),
+      ([chosen, *given[:2]], 'tasks.size=9: must be shown$'),
+      ([chosen, *given, given[0]], 'tasks.size: given twice'),
+      ([chosen, *given, 'tasks.other=1'], 'tasks.other: no such field'),
+      ([chosen, 'tasks.size=x', *given[1:]], 'tasks.size=x: must be an int')):
+    with pytest.raises(ValueError, match=f'^{message}'):
+      specification.override(QUICK, order)
 
 
 @dataclasses.dataclass(frozen=True)

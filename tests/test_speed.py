@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adjax.cli import launcher
 from adjax.envs import dark_room
 from adjax.experiment import clock as clock_lib
 from adjax.experiment import data as data_lib
@@ -148,8 +147,23 @@ def test_a_second_start_compiles_nothing_and_computes_the_same(tmp_path):
   assert first[3] < first[2] == asked
 
 
-def test_a_processor_is_a_power_of_two_of_devices(monkeypatch):
-  for cores, devices in ((1, 1), (2, 2), (6, 4), (8, 8), (96, 8)):
-    monkeypatch.setattr(launcher.os, 'sched_getaffinity',
-                        lambda _, cores=cores: range(cores), raising=False)
-    assert launcher.cpu_devices() == devices
+CACHED = '''
+import jax, json
+events = []
+jax.monitoring.register_event_listener(lambda event, **_: events.append(event))
+jax.jit(lambda x: x * 2 + 1)(jax.numpy.ones(3)).block_until_ready()
+print(sum(event.endswith('/cache_hits') for event in events))
+'''
+
+
+def test_a_bounded_cache_of_programs_is_one(tmp_path):
+  """JAX needs filelock for it, and says so in a warning alone."""
+  environment = os.environ | {
+      'JAX_PLATFORMS': 'cpu', 'JAX_COMPILATION_CACHE_DIR': str(tmp_path),
+      'JAX_COMPILATION_CACHE_MAX_SIZE': '1000000000',
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}
+  first, second = (
+      int(subprocess.run([sys.executable, '-c', CACHED], check=True, text=True,
+                         capture_output=True, env=environment).stdout)
+      for _ in range(2))
+  assert first == 0 < second

@@ -160,6 +160,30 @@ def test_blocks_of_different_lengths_have_the_steps_of_all(tmp_path):
   np.testing.assert_array_equal(group['reward'][...], expected.reward)
 
 
+@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.given(st.data())
+def test_of_longer_blocks_the_last_steps_are_read_if_wanted(
+    tmp_path_factory, data):
+  directory = tmp_path_factory.mktemp('last') / 'store'
+  layout = store.Layout(data.draw(st.integers(1, 9)), 40,
+                        data.draw(st.integers(1, 4)))
+  lengths = data.draw(st.lists(
+      st.integers(1, 40), min_size=layout.num_blocks,
+      max_size=layout.num_blocks))
+  made = [history_of(*layout.streams(index), steps)
+          for index, steps in enumerate(lengths)]
+  write(directory, lambda first, last: (
+      made[first // layout.block], np.ones(last - first, bool)), layout)
+  steps = min(lengths)
+  for last, cut in ((False, slice(0, steps)), (True, slice(-steps, None))):
+    opened = store.Store(str(directory), last=last)
+    streams = np.arange(layout.num_streams)
+    assert_equal(opened.read(streams, np.zeros_like(streams), steps),
+                 [np.concatenate([x[:, cut] for x in block])
+                  for block in zip(*made)])
+  shutil.rmtree(directory)
+
+
 def test_diverged_streams_are_named_and_not_read(tmp_path):
   diverged = [0, 5, 6, 10]
   write(tmp_path, lambda first, last: (

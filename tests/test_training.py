@@ -34,6 +34,7 @@ SOURCE = references.random(TASKS)
 
 class Data:
   selected_episodes = 5
+  starts = 'uniform'
 
 
 TRAINER = distill.Config(

@@ -366,6 +366,78 @@ def test_the_three_sets_are_disjoint(split_seed):
   np.testing.assert_array_equal(more.held_out.platform, tasks.held_out.platform)
 
 
+def points_of(split, disc):
+  """Points [P, 2] all over the region that is held out, its border included."""
+  lines = np.linspace(0, 1, 60)
+  low, turns = (0, lines / 4) if split == 'sector' else (0.75, lines)
+  distance = disc * np.sqrt(low + (1 - low) * lines)[:, None]
+  angle = 2 * np.pi * turns
+  return np.stack([distance * np.cos(angle), distance * np.sin(angle)],
+                  -1).reshape(-1, 2)
+
+
+def in_region(split, disc, platforms):
+  x, y = np.asarray(platforms, np.float64).T
+  return {'sector': (x > -1e-6) & (y > -1e-6),
+          'rim': x**2 + y**2 > 0.75 * disc**2 - 1e-6}[split]
+
+
+@pytest.mark.parametrize('split', ['sector', 'rim'])
+@hypothesis.given(st.sampled_from([0.12, 0.15, 0.3, 0.4]),
+                  st.integers(0, 2**31 - 1))
+@hypothesis.settings(max_examples=4, deadline=None)
+def test_into_a_region_that_is_held_out_no_training_platform_reaches(
+    split, radius, seed):
+  config = dataclasses.replace(
+      SMALL, split=split, split_seed=seed, platform_radius=radius,
+      num_train=300, num_validation=70, num_held_out=80)
+  tasks, disc = watermaze.tasks(config), 1 - radius
+  new = jax.jit(jax.vmap(tasks.sample_new))(
+      jax.random.split(jax.random.key(seed), 300))
+  assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(
+      lambda x: (x.shape, x.dtype), tasks.train)
+  region = points_of(split, disc)
+  assert in_region(split, disc, region).all()
+  for some in (tasks.train, new):
+    apart = np.linalg.norm(
+        np.asarray(some.platform)[:, None] - region, axis=-1)
+    assert apart.min() > radius - 1e-6
+    # Up to its border they are there, and on either side of the pool.
+    assert apart.min() < radius + 0.1
+    assert np.linalg.norm(some.platform, axis=1).max() <= disc + 1e-6
+  for some, number in ((tasks.validation, 70), (tasks.held_out, 80)):
+    assert some.platform.shape == (number, 2)
+    assert in_region(split, disc, some.platform).all()
+    assert np.linalg.norm(some.platform, axis=1).max() <= disc + 1e-6
+  rows = np.concatenate([some.platform for some in (
+      tasks.train, new, tasks.validation, tasks.held_out)])
+  assert len(np.unique(rows, axis=0)) == len(rows) == 750
+  fewer = watermaze.tasks(dataclasses.replace(config, num_train=9))
+  np.testing.assert_array_equal(fewer.held_out.platform,
+                                tasks.held_out.platform)
+  # What learners may hold possible is the whole pool, as ever.
+  np.testing.assert_array_equal(
+      tasks.hypotheses.platform, watermaze.lattice(config).platform)
+
+
+def test_tasks_are_those_of_before_there_was_a_choice_of_splits():
+  tasks = watermaze.tasks(SMALL)
+  rng = np.random.default_rng(0)
+  for some in (tasks.held_out, tasks.validation, tasks.train):
+    number = types.num_tasks(some)
+    u, v = rng.random(number), rng.random(number)
+    distance, angle = (1 - SMALL.platform_radius) * np.sqrt(u), 2 * np.pi * v
+    np.testing.assert_array_equal(some.platform, (distance * np.stack(
+        [np.cos(angle), np.sin(angle)])).T.astype(np.float32))
+
+
+@pytest.mark.parametrize('split', ['sector', 'rim'])
+def test_a_platform_too_large_for_a_region_is_named(split):
+  with pytest.raises(ValueError, match=(
+      rf"^platform_radius=0\.45: must be at most 0\.4 with split='{split}'")):
+    dataclasses.replace(SMALL, platform_radius=0.45, split=split)
+
+
 @pytest.mark.parametrize('drawn', ['train', 'new'])
 def test_platforms_are_uniform_on_the_disc_of_their_centres(drawn):
   tasks = watermaze.tasks(dataclasses.replace(SMALL, num_train=20_000))
@@ -420,8 +492,8 @@ def test_what_learners_ask_of_it():
     for shown in (obs, returned[0], returned[5]['final_observation']):
       assert shown.shape == space.shape and shown.dtype == space.dtype
     assert stepping.num_actions(env) == 8
-    assert stepping.view_space(env).shape == (18, 24, 3)
-    frame = jax.eval_shape(stepping.view(env), obs)
+    assert env.view_space().shape == (18, 24, 3)
+    frame = jax.eval_shape(env.view, obs)
     assert frame.shape == (18, 24, 3) and frame.dtype == jnp.uint8
   assert tables.integer_values(watermaze.Watermaze()) is None
 
@@ -438,7 +510,8 @@ def test_poses_are_within_their_space():
 @pytest.mark.parametrize('field, value, allowed', [
     ('platform_radius', 0.05, 'from 0.12'), ('episode_length', 10, '20'),
     ('field_of_view', 180.0, '150'), ('height', 1, '4'), ('width', 0, '4'),
-    ('num_train', 0, 'at least 1'), ('split_seed', -1, 'at least 0')])
+    ('num_train', 0, 'at least 1'), ('split', 'half', "'sector', 'rim'"),
+    ('split_seed', -1, 'at least 0')])
 def test_a_bad_pool_is_named(field, value, allowed):
   with pytest.raises(ValueError, match=rf'^{field}.*{allowed}'):
     watermaze.Config(**{field: value})
@@ -448,7 +521,9 @@ def test_a_bad_coverage_search_is_named():
   with pytest.raises(ValueError, match=r'^order.*nearest'):
     coverage_search.Config(order='none')
   for changes, why in (
-      ({'hypotheses': None}, 'hypotheses'), ({'num_goals': 2}, '2')):
+      *(({name: None}, f'^tasks.{name}=None: must be there .*coverage_search$')
+        for name in ('hypotheses', 'optimal_policy', 'goal_policy')),
+      ({'num_goals': 2}, r'^tasks\.num_goals=2: must be 1')):
     with pytest.raises(ValueError, match=why):
       coverage_search.Config().make(dataclasses.replace(
           watermaze.tasks(SMALL), **changes))

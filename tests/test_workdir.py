@@ -69,6 +69,20 @@ def test_a_finished_run_is_handed_back_and_left_as_it_is(ended):
   assert content(ended) == before
 
 
+def test_a_run_does_not_depend_on_where_its_store_is(tmp_path):
+  def stored(path):
+    return specification.override(QUICK, [f'data.store={path}'])
+  folder = tmp_path / 'run'
+  with claim(folder, stored('~/store')):
+    workdir_lib.append_line(str(folder / 'metrics.jsonl'), LINE)
+  for path in ('~/store/', os.path.expanduser('~/store'), '/elsewhere/store'):
+    with claim(folder, stored(path)) as finished:
+      assert finished is None
+  with (pytest.raises(ValueError, match=r'another config.*data\.store'),
+        claim(folder)):
+    pass
+
+
 def test_another_process_is_refused_until_the_first_one_dies(begun):
   code = ('import sys; from tests import test_workdir as test\n'
           'with test.claim(sys.argv[1]):\n'

@@ -13,11 +13,15 @@ import os
 import platform
 import signal
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 from absl import app
 from absl import flags
 from absl import logging
+
+from adjax.cli import own
+from adjax.storage import files
 
 if TYPE_CHECKING:
   from adjax.experiment import specification
@@ -56,6 +60,9 @@ _PROCESS_ID = flags.DEFINE_integer(
 # an error of one's own it is worth another try.
 LOST = 134
 
+# What says of itself what was wrong; all else is a bug, and has its traceback.
+_SAID = (ValueError, OSError, RuntimeError, FloatingPointError, MemoryError)
+
 
 def start(
     body: Callable[[], int | None], argv: Sequence[str] | None = None
@@ -72,15 +79,41 @@ def start(
   for module in (body.__module__, __name__):
     for flag in flags.FLAGS.get_flags_for_module(module):
       flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-  app.run(_wrap(body))
+  app.run(_wrap(body), flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+  """The arguments that are no flags; of an unknown flag, what is meant."""
+  try:
+    return flags.FLAGS(argv)
+  except flags.UnrecognizedFlagError as error:
+    value = error.flagvalue.partition('=')[2] or 'VALUE'
+    for path in _fields_called(error.flagname):
+      print(f'error: --{error.flagname}: is no flag, but a field; set it with '
+            f'--set {path}={value}', file=sys.stderr)
+  except flags.Error:
+    pass
+  return app.parse_flags_with_usage(argv)  # Says what is wrong, and exits.
+
+
+def _fields_called(name: str) -> list[str]:
+  """The fields of that name of the experiment that the flags tell."""
+  from adjax import config
+  flags.FLAGS.mark_as_parsed()  # All but the unknown one.
+  with contextlib.suppress(Exception):
+    return [path for path in config.flatten(experiment())
+            if path.rpartition('.')[2] == name]
+  return []
 
 
 def _wrap(body: Callable[[], int | None]) -> Callable[[Sequence[str]], int]:
   """What the user did wrong becomes one line and exit code 1."""
   @functools.wraps(body)
   def wrapped(argv: Sequence[str]) -> int:
-    # jax speaks of the accelerators it looked for in vain.
-    logging.set_verbosity(logging.WARNING)
+    debugging = flags.FLAGS.alsologtostderr or logging.level_debug()
+    if not debugging:
+      # jax speaks of the accelerators it looked for in vain.
+      logging.set_verbosity(logging.WARNING)
     for number in signal.SIGTERM, signal.SIGINT:
       signal.signal(number, lambda number, frame: os._exit(128 + number))
     try:
@@ -89,9 +122,13 @@ def _wrap(body: Callable[[], int | None]) -> Callable[[Sequence[str]], int]:
                          'with --set name=value')
       prepare()
       return body() or 0
-    except (ValueError, OSError, RuntimeError, FloatingPointError,
-            MemoryError) as error:
-      print(f'error: {error}', file=sys.stderr)
+    except Exception as error:
+      said = own.line_of(error, body.__code__.co_filename)
+      if not (said or isinstance(error, _SAID)):
+        raise
+      if debugging:
+        traceback.print_exc()
+      print(f'error: {said or error}', file=sys.stderr)
       return LOST if _DISTRIBUTED.value and _is_of_peers(error) else 1
 
   return wrapped
@@ -121,6 +158,11 @@ def experiment() -> 'specification.Experiment':
       if not isinstance(found, specification.Experiment):
         raise ValueError(f'experiment={name}: must be an adjax.Experiment; it '
                          f'is a {type(found).__name__}')
+    elif name not in presets.PRESETS and (
+        os.path.dirname(name) or os.path.isfile(f'{name}.py')):
+      raise ValueError(f'experiment={name}: must be a preset, as --list shows '
+                       'them, path/to/file.py[:NAME] or module:NAME; did you '
+                       f'mean {name}.py')
     else:
       found = presets.get(name, _SIZE.value)
   with _naming('--set '):
@@ -133,7 +175,9 @@ def _naming(flag: str) -> Iterator[None]:
   try:
     yield
   except ValueError as error:
-    raise ValueError(flag + str(error)) from None
+    if own.line_of(error):
+      raise
+    raise ValueError(flag + str(error)) from error
 
 
 def prepare() -> None:
@@ -151,7 +195,7 @@ def prepare() -> None:
   cache = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
   if cache is None and _CACHE.value:
     jax.config.update('jax_compilation_cache_dir', os.path.join(
-        os.path.expanduser(_CACHE.value), processor()))
+        files.expand(_CACHE.value), processor()))
     # The many small programs of a start are worth keeping, too.
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
     jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
@@ -185,10 +229,8 @@ def cpu_devices() -> int:
   Small steps, as learners and decoding take them, fill one core at best; two
   devices on two cores take them 1.5 to 2 times as fast.
   """
-  # Those that this process may use, where the system tells.
-  cores = (len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity')
-           else os.cpu_count() or 1)
-  return 2 ** min(3, cores.bit_length() - 1)
+  from adjax.experiment import cgroups
+  return 2 ** min(3, cgroups.cores().bit_length() - 1)
 
 
 def processor() -> str:

@@ -40,7 +40,8 @@ def main() -> int:
   experiment = launcher.experiment()
   if _SEEDS.value is not None:
     experiment = dataclasses.replace(experiment, seeds=_SEEDS.value)
-  workdir = _WORKDIR.value or f'runs/{experiment.name}'
+  workdir = (f'runs/{experiment.name}' if _WORKDIR.value is None
+             else _WORKDIR.value)
   return stopping.run(lambda stop: _run(lambda: run.run(
       experiment, workdir, console.Console(), stop, _MESH.value,
       _ALLOW_VERSION_CHANGE.value)))

@@ -2,10 +2,12 @@
 
   adjax source --experiment=dark_room_q --episodes=200
 
-Prints the mean return by episode, as a share of the optimum on the same tasks,
-of an experiment's source (as it is, before any selection) and of the
-references. Of a source of several actors it is the mean over them, by their own
-episodes. Last, the worst task's share of its own optimum at the end.
+Prints the mean return by episode, as a share of the optimum on the same tasks
+(the return itself where nobody knows that one), of an experiment's source (as
+it is, before any selection) and of the references. Of a source of several
+actors it is the mean over them, by their own episodes. Last, the worst task's
+share of its own optimum at the end. Learners that diverge are named and left
+out, as a run leaves them out.
 """
 
 from absl import flags
@@ -26,6 +28,8 @@ def main() -> int:
 
   from adjax import histories
   from adjax import metrics
+  from adjax import types
+  from adjax.experiment import progress
   from adjax.experiment import report
   from adjax.learners import references
 
@@ -33,6 +37,8 @@ def main() -> int:
   tasks = experiment.tasks.make()
   some = getattr(tasks, _TASKS.value)
   optimum = report.optimum(tasks, some)
+  if optimum is None:
+    optimum = np.ones(types.num_tasks(some), np.float32)
   edges = [n for n in (1, 2, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 2000)
            if n < _EPISODES.value] + [_EPISODES.value]
   print(f'{"up to episode":28}' + ''.join(f'{n:7}' for n in edges)
@@ -45,16 +51,23 @@ def main() -> int:
     learners.append(('random walk with memory',
                      references.random_walk_with_memory(tasks)))
   for name, learner in learners:
-    history, _ = histories.generate(
+    history, finite = histories.generate(
         learner, some, jax.random.key(experiment.seed), _RUNS.value,
         _EPISODES.value * tasks.episode_length)
-    by_task = np.nanmean(metrics.learning_curves(
-        history.reward, history.done, _EPISODES.value), 1)  # [N, E].
+    said = progress.left_out(
+        np.flatnonzero(~np.asarray(finite)), finite.size, _RUNS.value,
+        types.num_tasks(some))
+    if said:
+      print(said)
+    curves = metrics.learning_curves(
+        history.reward, history.done, _EPISODES.value)
+    by_task = np.nanmean(np.where(
+        finite[:, :, None], curves, np.nan), 1)  # [N, E].
     # The mean of the last tenth before each of these episodes.
     recent = [by_task[:, n - max(1, n // 10):n].mean(1) for n in edges]
-    shares = [x.mean() / optimum.mean() for x in recent]
+    shares = [np.nanmean(x) / optimum.mean() for x in recent]
     print(f'{name:28}' + ''.join(f'{share:7.3f}' for share in shares)
-          + f'{(recent[-1] / optimum).min():12.3f}')
+          + f'{np.nanmin(recent[-1] / optimum):12.3f}')
   return 0
 
 

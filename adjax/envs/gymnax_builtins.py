@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
+import math
 from typing import NamedTuple
 
 import chex
+import jax.numpy as jnp
+
+from adjax import types
 
 
 class Variation(NamedTuple):
@@ -44,9 +48,33 @@ DERIVED: Mapping[str, Mapping[str, Callable[..., chex.Array]]] = {
     },
 }
 
-# Observations of whole numbers, which gymnax gives in four bytes each. Not
-# uint8: networks take that for shades of grey.
+# Observations of small whole numbers, which gymnax gives in four bytes each.
 WHOLE = (
     'Asterix-MinAtar', 'Breakout-MinAtar', 'Freeway-MinAtar',
     'Seaquest-MinAtar', 'SpaceInvaders-MinAtar', 'Catch-bsuite',
     'DeepSea-bsuite', 'FourRooms-misc', 'Pong-misc')
+
+# (start, end, low, high) of the observations that are not as is declared.
+BOUNDS: Mapping[str, tuple[tuple[int, int | None, float, float], ...]] = {
+    'GaussianBandit-misc': ((0, 1, -math.inf, math.inf), (3, 4, -1, 1)),
+    'MemoryChain-bsuite': ((2, None, -1, 1),),
+    'MetaMaze-misc': ((-2, -1, -math.inf, math.inf),),
+    'Pong-misc': ((0, None, 0, 1),),
+}
+
+
+def _apart(
+    state: types.PyTree, reset: types.PyTree, params: types.Task
+) -> types.PyTree:
+  """FourRooms draws its start so that it is not the goal it draws with it.
+
+  Where it is the goal of the task instead, the start is where that other goal
+  was, which is then another cell, and uniform over the others.
+  """
+  same = (state.pos == state.goal).all() & params.resample_init_pos
+  return state.replace(pos=jnp.where(same, reset.goal, state.pos))
+
+
+# (state with the task in it, state as reset drew it, its parameters) -> the
+# state that an episode begins with, where the two must not be put together.
+STARTS: Mapping[str, Callable[..., types.PyTree]] = {'FourRooms-misc': _apart}

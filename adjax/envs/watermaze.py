@@ -48,6 +48,11 @@ ROTATE_LEFT = 4
 
 _PIXELS = config_lib.Bound(lambda x: x >= 4, 'at least 4')
 
+SPLITS = ('random', 'sector', 'rim')
+# Where the rim begins that may be held out, on the disc of the centres: a
+# quarter of it is beyond.
+_RIM = math.sqrt(0.75)
+
 
 @struct.dataclass
 class EnvState(environment.EnvState):
@@ -99,6 +104,10 @@ class Config(config_lib.Checked):
     num_validation: validation tasks.
     num_held_out: held-out tasks. Platforms are continuous, so no two tasks are
       equal, but a held-out one may overlap with a training one.
+    split: where the centres of validation and held-out platforms are: 'random',
+      all over the disc, as those of training are, so that of the 1024 some 30
+      lie over each; 'sector', in the quarter between east and north; 'rim', in
+      the outermost quarter. Into these two no training platform reaches.
     split_seed: which platforms are sampled; validation and held-out ones are
       the same for any num_train.
   """
@@ -117,7 +126,16 @@ class Config(config_lib.Checked):
   num_train: config_lib.Count = 1024
   num_validation: config_lib.Count = 32
   num_held_out: config_lib.Count = 32
+  split: Annotated[str, config_lib.Bound(
+      lambda x: x in SPLITS,
+      'one of ' + ', '.join(map(repr, SPLITS)))] = 'random'
   split_seed: config_lib.Index = 0
+
+  def check(self) -> None:
+    config_lib.check(
+        'platform_radius', self.platform_radius,
+        self.split == 'random' or self.platform_radius <= 0.4,
+        f'at most 0.4 with split={self.split!r}, to leave room for training')
 
   def make(self) -> types.TaskDistribution:
     """The pools of this config."""
@@ -178,8 +196,8 @@ class Watermaze(environment.Environment):
     return spaces.Discrete(len(MOVES))
 
   def observation_space(self, params: EnvParams | None = None) -> spaces.Box:
-    high = jnp.array([1, 1, math.pi, 1, 1, 1], jnp.float32)
-    low = jnp.array([-1, -1, -math.pi, -1, -1, 0], jnp.float32)
+    high = np.array([1, 1, math.pi, 1, 1, 1], np.float32)
+    low = np.array([-1, -1, -math.pi, -1, -1, 0], np.float32)
     return spaces.Box(low, high, (6,), jnp.float32)
 
   def view_space(self, params: EnvParams | None = None) -> spaces.Box:
@@ -360,6 +378,22 @@ def _params(
       max_steps_in_episode=jnp.full(len(platforms), config.episode_length))
 
 
+def _may_be_at(
+    config: Config, xp: ModuleType, platform: chex.Array, trained: bool
+) -> chex.Array:
+  """Whether training platforms, or all others, may have this centre [..., 2].
+  """
+  x, y = platform[..., 0], platform[..., 1]
+  if config.split == 'random':
+    return xp.ones(x.shape, bool)
+  if config.split == 'sector':
+    away = xp.hypot(xp.minimum(x, 0), xp.minimum(y, 0))
+  else:
+    edge = _RIM * (1 - config.platform_radius)
+    away = xp.maximum(edge - xp.hypot(x, y), 0)
+  return away > config.platform_radius if trained else away == 0
+
+
 def tasks(config: Config = WATERMAZE) -> types.TaskDistribution:
   """The task distribution of a pool: three sets of platforms by the seed.
 
@@ -371,21 +405,29 @@ def tasks(config: Config = WATERMAZE) -> types.TaskDistribution:
   rng = np.random.default_rng(config.split_seed)
 
   def on_disc(xp: ModuleType, u: chex.Array, v: chex.Array) -> chex.Array:
-    """Uniform on the disc of the centres, of uniform numbers."""
+    """Uniform on the disc of the centres [..., 2], of uniform numbers."""
     distance, angle = (1 - config.platform_radius) * xp.sqrt(u), 2 * np.pi * v
-    return distance * xp.stack([xp.cos(angle), xp.sin(angle)])
+    return (distance * xp.stack([xp.cos(angle), xp.sin(angle)])).T
 
-  def sample(count: int) -> EnvParams:
-    platforms = on_disc(np, rng.random(count), rng.random(count))
-    return _params(config, platforms.T, config.platform_radius)
+  def sample(count: int, trained: bool) -> EnvParams:
+    found = np.zeros((0, 2))
+    while len(found) < count:
+      drawn = on_disc(np, rng.random(count), rng.random(count))
+      found = np.concatenate(
+          [found, drawn[_may_be_at(config, np, drawn, trained)]])
+    return _params(config, found[:count], config.platform_radius)
 
   def sample_new(key: chex.PRNGKey) -> EnvParams:
-    platform = on_disc(jnp, *jax.random.uniform(key, (2,)))
+    draw = lambda key: (key, on_disc(jnp, *jax.random.uniform(key, (2,))))
+    _, platform = jax.lax.while_loop(
+        lambda drawn: ~_may_be_at(config, jnp, drawn[1], trained=True),
+        lambda drawn: draw(jax.random.fold_in(drawn[0], 1)), draw(key))
     return jax.tree.map(lambda x: x[0], _params(
         config, platform[None], config.platform_radius))
 
-  held_out, validation, train = map(
-      sample, (config.num_held_out, config.num_validation, config.num_train))
+  held_out = sample(config.num_held_out, trained=False)
+  validation = sample(config.num_validation, trained=False)
+  train = sample(config.num_train, trained=True)
   return types.TaskDistribution(
       env=Watermaze(config), train=train, validation=validation,
       held_out=held_out, episode_length=config.episode_length,

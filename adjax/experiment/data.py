@@ -21,6 +21,11 @@ from adjax.experiment import memory
 from adjax.experiment import progress as progress_lib
 from adjax.experiment import setup as setup_lib
 from adjax.methods import training
+from adjax.models import sequence_model
+
+# Subsequences that tell how large numbers are, and their bytes at most.
+_SAMPLE = 256
+_SAMPLE_BYTES = 2**26
 
 Trained = tuple[training.TrainState, dict[str, types.PyTree]]
 
@@ -29,8 +34,9 @@ class Online:
   """A method that makes its own data, and what all sources of data share.
 
   `compile` makes all programs before anything is computed, so that the memory
-  they need can be told first; `begin` generates or opens the data; `epoch`
-  trains and evaluates; `release` lets go of the data.
+  they need can be told first; `begin` generates or opens the data; `scale`
+  tells fresh states of it; `epoch` trains and evaluates; `release` lets go of
+  the data.
 
   Attributes:
     rate: env-steps/s at which histories were generated; None if none were.
@@ -61,6 +67,10 @@ class Online:
 
   def begin(self) -> None:
     """Generates or opens the data."""
+
+  def scale(self, states: training.TrainState) -> training.TrainState:
+    """Fresh states, told how large the numbers in the data are."""
+    return states
 
   def epoch(self, number: int, states: training.TrainState) -> Trained:
     """States after the epoch of a number from 1, and metrics."""
@@ -99,6 +109,32 @@ class Histories(Online):
     # there are is known later.
     self._bound = data.selected_episodes * length
 
+  def scale(self, states: training.TrainState) -> training.TrainState:
+    """As Online.scale; from the same sample whatever histories are kept in."""
+    history = self._sample()
+    found = sequence_model.statistics(
+        self._setup.tasks.env, history.obs, history.reward)
+    program = self._clock.compile(
+        lambda states, found: jax.vmap(
+            lambda state: training.scale(state, found))(states),
+        states, found, donate_argnums=0,
+        out_shardings=devices.by_seed(self._setup.mesh))
+    return self._clock.run('train', program, states, found)
+
+  def _sample(self) -> types.History:
+    """Some subsequences of the histories, as NumPy arrays [B, L]."""
+    raise NotImplementedError
+
+  def _places(
+      self, row: types.PyTree, num_streams: int, steps: int
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Streams and starts [B] of a sample of rows of these shapes."""
+    length = self._setup.trainer.length
+    number = max(1, min(_SAMPLE, _SAMPLE_BYTES // (length * memory.size(row))))
+    rng = np.random.default_rng(self._setup.experiment.seed)
+    return (rng.integers(0, num_streams, number),
+            rng.integers(0, steps - length + 1, number))
+
   def _generated(self, steps: int) -> None:
     """Reports how fast histories of so many steps in all were generated."""
     self.rate = steps / self._clock.seconds['generate']
@@ -122,20 +158,11 @@ class Histories(Online):
     Raises:
       FloatingPointError: if these are all.
     """
-    if len(diverged) == total:
-      raise FloatingPointError(
-          'source: every learner diverged (NaN or infinity in its state, '
-          'rewards or observations); nothing can be distilled')
-    if len(diverged):
-      each = self._data.histories
-      actors = total // (each * types.num_tasks(self._setup.tasks.train))
-      learners = np.unique(np.asarray(diverged) // actors)
-      named = ', '.join(
-          f'{n % each} of task {n // each}' for n in learners[:8])
-      more = f' and {len(learners) - 8} more' if len(learners) > 8 else ''
-      self._progress.say(
-          f'left out {len(learners)} source learners that diverged (NaN or '
-          f'infinity): learner {named}{more}')
+    left_out = progress_lib.left_out(
+        diverged, total, self._data.histories,
+        types.num_tasks(self._setup.tasks.train))
+    if left_out:
+      self._progress.say(left_out)
 
 
 class InMemory(Histories):
@@ -185,6 +212,21 @@ class InMemory(Histories):
         'generate', self._select, history, finite)
     self._check_steps(int(devices.fetch(self.selected.steps)))
 
+  def _sample(self) -> types.History:
+    history, steps, num_streams = self.selected
+    row = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), history)
+    streams, starts = self._places(
+        row, int(devices.fetch(num_streams)), int(devices.fetch(steps)))
+    program = self._clock.compile(
+        lambda history, streams, starts: histories.gather(
+            history, streams, starts, self._setup.trainer.length).rows,
+        history, streams, starts)
+    return jax.tree.map(
+        lambda x: x[:, 1:],
+        devices.fetch(self._clock.run(
+            'generate', program, history, streams, starts)))
+
   def epoch(self, number: int, states: training.TrainState) -> Trained:
     """As Online.epoch."""
     del number
@@ -211,6 +253,13 @@ class Regenerated(Histories):
         renew: chex.Array,
     ) -> tuple[training.TrainState, types.PyTree, types.PyTree]:
       made = jax.lax.cond(renew, lambda: make(key), lambda: made)
+      selected = made[0]
+      streams, starts = histories.sample_subsequences(
+          key, selected.num_streams, selected.steps, _SAMPLE, trainer.length)
+      rows = histories.gather(
+          selected.history, streams, starts, trainer.length).rows
+      found = sequence_model.statistics(setup.tasks.env, rows.obs, rows.reward)
+      states = jax.vmap(lambda state: training.scale(state, found))(states)
       states, measured = training.epoch(
           trainer, evaluation, states, made[0])
       return states, made, measured
@@ -225,6 +274,10 @@ class Regenerated(Histories):
         True, donate=(0, 1), more=(shardings,))
     self._renew = True  # A run that is resumed has none yet.
     return {'training': memory.program(self._program)}
+
+  def scale(self, states: training.TrainState) -> training.TrainState:
+    """As Online.scale; it is done in the program that generates."""
+    return states
 
   def begin(self) -> None:
     """As Online.begin."""

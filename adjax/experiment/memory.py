@@ -2,11 +2,17 @@
 
 import math
 import os
-import pathlib
-import resource
+import sys
 from typing import Any
 
 import jax
+
+from adjax.experiment import cgroups
+
+try:
+  import resource
+except ImportError:  # On Windows.
+  resource = None  # type: ignore[assignment]
 
 # What lowers the need of each stage.
 _LOWER = {
@@ -60,38 +66,49 @@ def check(needs: dict[str, int], devices: int = 1) -> str:
     where = 'on each device'
   line = (f'needs about {need / 1e9:.2f} GB {where}, the most for {stage}; '
           + (f'{there / 1e9:.2f} GB are there' if math.isfinite(there)
-             else 'how much there is, the backend does not tell'))
+             else 'how much there is, nothing tells'))
   if need > there:
     raise ValueError(f'{line}; lower {_LOWER[stage]}')
   return line
 
 
 def resident() -> int:
-  """Bytes of memory that this process has now."""
-  try:
-    with open('/proc/self/statm', encoding='ascii') as file:
-      return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
-  except OSError:  # Elsewhere the most it ever had, in KiB.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+  """Bytes of memory that this process has now; 0 if nothing tells."""
+  told = _statm()
+  if told:
+    return told[1]
+  if resource is None:
+    return 0
+  # The most it ever had, in KiB but on macOS.
+  most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  return most if sys.platform == 'darwin' else most * 1024
 
 
-def available() -> int:
-  """Bytes of memory that this process can still have."""
-  free = [os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')]
+def available() -> float:
+  """Bytes of memory that this process can still have; infinity if unknown."""
+  free = [cgroups.memory()]
+  if hasattr(os, 'sysconf'):
+    free.append(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
   try:
     with open('/proc/meminfo', encoding='ascii') as file:
       free += [int(line.split()[1]) * 1024 for line in file
                if line.startswith('MemAvailable')]
   except OSError:
     pass
-  # A container may have less than its machine.
+  told = _statm()
+  if told and resource is not None:
+    # As `ulimit -v` sets it: of addresses, used or not.
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+      free.append(limit - told[0])
+  return max(0, min(free))
+
+
+def _statm() -> list[int]:
+  """Bytes of addresses and of memory that this process has, on Linux."""
   try:
-    limit, used, told = (
-        pathlib.Path('/sys/fs/cgroup', name).read_text(encoding='ascii')
-        for name in ('memory.max', 'memory.current', 'memory.stat'))
-    # What files have been read is let go of when it is wanted.
-    files = dict(line.split() for line in told.splitlines())['inactive_file']
-    free += [int(limit) - int(used) + int(files)]
-  except (OSError, ValueError, KeyError):  # No cgroup, or 'max'.
-    pass
-  return min(free)
+    with open('/proc/self/statm', encoding='ascii') as file:
+      return [int(pages) * os.sysconf('SC_PAGE_SIZE')
+              for pages in file.read().split()[:2]]
+  except OSError:
+    return []

@@ -36,13 +36,14 @@ def curve(
     path: of the PNG.
   """
   held_out = result['held_out']
-  optimum = float(np.mean(held_out['optimum']))
+  optimum = (float(np.mean(held_out['optimum'])) if result['optimum_known']
+             else None)
   mean = np.asarray(held_out['return_mean'])
   episode = np.arange(1, len(mean) + 1)
   figure = figure_lib.Figure(figsize=(7.2, 4.4))
   axes = figure.subplots()
   known = published(tasks)
-  if 'upper_bound' in known:
+  if 'upper_bound' in known and optimum is not None:
     bound = np.asarray(known['upper_bound'])
     bound = np.pad(bound, (0, max(0, len(mean) - len(bound))), 'edge')
     # The bound is a mean over all tasks; these have an optimum of their own.
@@ -66,16 +67,17 @@ def curve(
   if 'paper_ad' in known:
     axes.plot(*np.asarray(known['paper_ad']).T, color='tab:red', lw=1.2,
               label='AD of the paper (Laskin et al. 2022)')
-  train = result['train']
-  axes.plot(
-      episode,
-      np.asarray(train['return_mean']) * optimum / np.mean(train['optimum']),
-      color='tab:blue', lw=1, ls='--', label='adjax, training tasks (rescaled)')
+  train, rescaled = np.asarray(result['train']['return_mean']), ''
+  if optimum is not None:
+    train = train * optimum / np.mean(result['train']['optimum'])
+    rescaled = ' (rescaled)'
+  axes.plot(episode, train, color='tab:blue', lw=1, ls='--',
+            label=f'adjax, training tasks{rescaled}')
   axes.fill_between(episode, *np.asarray(held_out['ci95']), color='tab:blue',
                     alpha=0.25, lw=0)
   axes.plot(episode, mean, color='tab:blue', lw=2.2,
             label='adjax, held-out tasks (95 % interval)')
-  if result['optimum_known']:
+  if optimum is not None:
     axes.set_ylim(0, optimum * 1.04)
   axes.set(xlim=(1, max(2, len(mean))), xlabel='episode',
            ylabel='return of the episode')

@@ -43,6 +43,34 @@ class Progress:
              f'{seconds_left:.0f} s left')
 
 
+def left_out(
+    diverged: np.ndarray | list[int], total: int, each: int, num_tasks: int
+) -> str:
+  """Names the source learners of diverged streams; '' if there are none.
+
+  Args:
+    diverged: their numbers.
+    total: of how many streams.
+    each: learners on each task.
+    num_tasks: how many tasks there are.
+
+  Raises:
+    FloatingPointError: if these are all.
+  """
+  if len(diverged) == total:
+    raise FloatingPointError(
+        'source: every learner diverged (NaN or infinity in its state, '
+        'rewards or observations); nothing can be distilled')
+  if not len(diverged):
+    return ''
+  actors = total // (each * num_tasks)
+  learners = np.unique(np.asarray(diverged) // actors)
+  named = ', '.join(f'{n % each} of task {n // each}' for n in learners[:8])
+  more = f' and {len(learners) - 8} more' if len(learners) > 8 else ''
+  return (f'left out {len(learners)} source learners that diverged (NaN or '
+          f'infinity): learner {named}{more}')
+
+
 def figures(line: dict[str, Any]) -> str:
   """The figures of an epoch in one line."""
   validation = line['validation']
@@ -50,6 +78,7 @@ def figures(line: dict[str, Any]) -> str:
   skipped = sum(line['skipped'])
   return (
       f'loss {loss}  ' + (f'{skipped} updates skipped  ' if skipped else '') +
-      f'validation {np.mean(validation["last_10_per_task"]):.2f} of '
-      f'{np.mean(validation["optimum"]):.2f}  '
+      f'validation {np.mean(validation["last_10_per_task"]):.2f}' + (
+          '' if validation['optimum'] is None else
+          f' of {np.mean(validation["optimum"]):.2f}') + '  '
       f'{line["transitions_per_s"] / 1e3:.1f}k transitions/s')

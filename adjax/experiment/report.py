@@ -15,17 +15,19 @@ from adjax.experiment import setup as setup_lib
 from adjax.learners import references
 
 
-def optimum(tasks: types.TaskDistribution, some: types.Task) -> np.ndarray:
-  """The optimal return [N] of each of some tasks; 1 where nobody knows it."""
+def optimum(
+    tasks: types.TaskDistribution, some: types.Task
+) -> np.ndarray | None:
+  """The optimal return [N] of each of some tasks; None if nobody knows it."""
   if tasks.optimal_return is None:
-    return np.ones(types.num_tasks(some), np.float32)
+    return None
   return np.asarray(jax.vmap(tasks.optimal_return)(some))
 
 
 def epoch_line(
-    number: int, measured: dict[str, Any], optima: dict[str, np.ndarray],
-    seconds: float, transitions: int, before: list[dict[str, Any]],
-    ended: np.ndarray,
+    number: int, measured: dict[str, Any],
+    optima: dict[str, np.ndarray | None], seconds: float, transitions: int,
+    before: list[dict[str, Any]], ended: np.ndarray,
 ) -> dict[str, Any]:
   """What metrics.jsonl says of an epoch.
 
@@ -33,7 +35,7 @@ def epoch_line(
     number: of the epoch, from 1.
     measured: loss, gradient_norm, skipped and what else training tells
       [seeds, U]; returns {name: [seeds, N, R, E]}.
-    optima: {name: [N]}.
+    optima: {name: [N], or None if nobody knows it}.
     seconds: the epoch took.
     transitions: it was trained on.
     before: the lines of the epochs before.
@@ -56,10 +58,14 @@ def epoch_line(
   for name, curves in returns.items():
     by_task = np.nanmean(curves, (0, 2))  # [N, E].
     line[name] = {
-        'optimum': optima[name].tolist(),
+        'optimum': _to_list(optima[name]),
         'return_mean': by_task.mean(0).tolist(),
         'last_10_per_task': by_task[:, -10:].mean(1).tolist()}
   return line | {'seconds': seconds, 'transitions_per_s': transitions / seconds}
+
+
+def _to_list(x: np.ndarray | None) -> list[Any] | None:
+  return None if x is None else x.tolist()
 
 
 def _finite_mean(x: np.ndarray) -> float | None:
@@ -160,13 +166,14 @@ def _ours(
 ) -> dict[str, Any]:
   """The learning curves [seeds, N, R, E] of our own model on some tasks."""
   best = optimum(tasks, some)
-  shares = returns / best[:, None, None]
+  # Of shares of each task's own optimum, so that it trims bad runs and not far
+  # goals; where nobody knows it, of returns.
+  unit = np.ones(types.num_tasks(some), np.float32) if best is None else best
+  shares = returns / unit[:, None, None]
   return {
-      'optimum': best.tolist(),
+      'optimum': _to_list(best),
       'return_mean': np.nanmean(returns, (0, 1, 2)).tolist(),
-      # Of shares of each task's own optimum, so that it trims bad runs and
-      # not far goals.
-      'return_iqm': (best.mean() * metrics.iqm(
+      'return_iqm': (unit.mean() * metrics.iqm(
           shares.reshape(-1, shares.shape[-1]))).tolist(),
       'ci95': metrics.bootstrap(returns).tolist(),
       'per_task': np.nanmean(returns, (0, 2)).tolist(),
@@ -216,11 +223,13 @@ def _normalised(
 def summary(found: dict[str, Any], workdir: str) -> str:
   """The last lines on the screen."""
   held_out = found['held_out']
-  best = np.mean(held_out['optimum'])
+  # Shares of the optimum, or returns where nobody knows it.
+  optima = held_out['optimum'] if found['optimum_known'] else 1.0
+  best = np.mean(optima)
   returns = np.asarray(held_out['return_mean'])
   last = min(10, len(returns))
   worst = np.min(np.mean(np.asarray(held_out['per_task'])[:, -last:], 1)
-                 / held_out['optimum'])
+                 / optima)
   shares = '  '.join(f'episode {n}: {returns[n - 1] / best:.3f}'
                      for n in (1, 2, 5, 10, 20, 30, 50, 100)
                      if n <= len(returns))

@@ -65,7 +65,7 @@ def run(
       source learner stayed finite; the last finite state is kept.
     stopping.Stopped: if it was asked to stop; the last epoch is saved.
   """
-  workdir = os.fspath(workdir)
+  workdir = files.folder('workdir', workdir)
   if not isinstance(experiment, specification.Experiment):
     raise ValueError(f'experiment={experiment!r}: must be an adjax.Experiment')
   progress = progress or progress_lib.Progress()
@@ -221,6 +221,8 @@ def _train(
         needs, devices.local_size(setup.mesh))))
     stop.check()
     data.begin()
+    if not first:
+      states = data.scale(states)
   transitions = setup.experiment.seeds * setup.transitions
   with progress.epochs(first, epochs):
     for number in range(first + 1, epochs + 1):
@@ -289,7 +291,8 @@ def _write(
     return
   tasks = setup.experiment.tasks
   # The goal that is farthest away, where goals differ in that.
-  which = int(np.argmin(result['held_out']['optimum']))
+  optima = result['held_out']['optimum']
+  which = int(np.argmin(optima)) if optima else 0
   try:
     plot.curve(result, tasks, os.path.join(workdir, 'curve.png'))
     plot.visits(

@@ -1,7 +1,6 @@
 """The objects of a run, made once from its configuration and handed on."""
 
-from collections.abc import Iterator
-import contextlib
+import inspect
 import math
 from typing import Any
 from typing import NamedTuple
@@ -9,9 +8,10 @@ from typing import NamedTuple
 import chex
 import jax
 
-from adjax import config as config_lib
 from adjax import devices
+from adjax import histories
 from adjax import types
+from adjax.experiment import contract
 from adjax.experiment import specification
 from adjax.methods import training
 from adjax.models import sequence_model
@@ -82,39 +82,50 @@ def make(experiment: specification.Experiment, mesh: str = '') -> Setup:
     ValueError: if sizes do not fit together.
   """
   source = None
-  with _naming('tasks', experiment.tasks):
-    tasks = experiment.tasks.make()
+  tasks = _make('tasks', experiment.tasks, types.TaskDistribution)
+  contract.check(tasks)
   if experiment.source is not None:
-    with _naming('source', experiment.source):
-      source = experiment.source.make(tasks)
-  with _naming('model', experiment.model):
-    model = experiment.model.make(tasks.env)
-  with _naming('method', experiment.method):
-    trainer = experiment.method.make(tasks, source, model, experiment.data)
+    source = _make('source', experiment.source, types.Learner, tasks)
+  model = _make('model', experiment.model, sequence_model.SequenceModel,
+                tasks.env)
+  trainer = _make('method', experiment.method, training.Trainer, tasks, source,
+                  model, experiment.data)
   for name, given in ('source', source), ('data', experiment.data):
     if given is None and trainer.subsequences is not None:
       raise ValueError(f'{name}: must be there, the method trains on histories')
   if experiment.data is not None and trainer.subsequences is None:
     raise ValueError('data: must be None, the method makes its own')
-  wanted = experiment.evaluate.train_tasks
-  config_lib.check(
-      'evaluate.train_tasks', wanted, wanted <= types.num_tasks(tasks.train),
-      f'at most {types.num_tasks(tasks.train)}, the training tasks there are')
   key = jax.random.key(experiment.seed)
+  histories.check_key('jax_default_prng_impl', key)
   keys = Keys(*(jax.random.fold_in(key, i) for i in range(len(Keys._fields))))
   return Setup(experiment, tasks, source, model, trainer, keys,
                _mesh(experiment, trainer, mesh))
 
 
-@contextlib.contextmanager
-def _naming(name: str, component: Any) -> Iterator[None]:
-  """An error about a field of a component tells whose field it is."""
+def _make(name: str, component: Any, kind: type, *args: Any) -> Any:
+  """What a component makes; its errors tell whose field they are about.
+
+  Args:
+    name: the component's.
+    component: a configuration.
+    kind: of what it makes.
+    *args: what it makes it from.
+  """
   try:
-    yield
+    inspect.signature(component.make).bind(*args)
+  except TypeError as error:
+    raise ValueError(f'{name}: its make must take {len(args)} arguments; '
+                     f'{error}') from error
+  try:
+    made = component.make(*args)
   except ValueError as error:
     field = str(error).partition('=')[0]
     whose = f'{name}.' if hasattr(component, field) else ''
     raise ValueError(f'{whose}{error}') from error
+  if not isinstance(made, kind):
+    raise ValueError(f'{name}: its make must return an adjax.{kind.__name__}, '
+                     f'not {type(made).__name__}')
+  return made
 
 
 def _mesh(

@@ -15,18 +15,22 @@ import json
 import linecache
 import os
 import pathlib
+import re
 import sys
 from types import ModuleType
+import typing
 from typing import Annotated
 from typing import Any
 from typing import Protocol
 
 from adjax import config as config_lib
+from adjax import histories as histories_lib
 from adjax import types
 from adjax.methods import distill
 from adjax.methods import training
 from adjax.models import sequence_model
 from adjax.models import transformer
+from adjax.storage import files
 
 
 class Tasks(config_lib.Dataclass, Protocol):
@@ -65,6 +69,11 @@ class Data(config_lib.Checked):
     store: a folder to keep them in, where training reads from; '' for memory.
     regenerate_every: epochs after which they are generated anew, in the loop
       that trains; 0 for never.
+    starts: where in a history the subsequences begin that are trained on:
+      'uniform', where one fits; 'clipped', which shows the beginning of a
+      history (where every evaluation begins) and its end more often than all
+      between; or 'mixture', half of the one and half of the other. How often:
+      histories.sample_subsequences.
   """
   histories: config_lib.Count = 64
   episodes: config_lib.Count = 15
@@ -72,6 +81,9 @@ class Data(config_lib.Checked):
   last_episodes: config_lib.Index = 0
   store: str = ''
   regenerate_every: config_lib.Index = 0
+  starts: Annotated[str, config_lib.Bound(
+      lambda x: x in histories_lib.STARTS,
+      'one of ' + ', '.join(map(repr, histories_lib.STARTS)))] = 'uniform'
 
   def check(self) -> None:
     config_lib.check(
@@ -146,6 +158,8 @@ class Experiment(config_lib.Checked):
       value = getattr(self, name)
       if not (isinstance(value, kind) or (value is None and name == 'data')):
         config_lib.check(name, value, False, f'an adjax.{kind.__name__}')
+    if self.data is not None and self.data.store:
+      files.folder('data.store', self.data.store)
 
 
 # Where a bare name of a component is looked up.
@@ -175,22 +189,25 @@ def override(
     assignments: strings 'a.b=value'. A whole component is chosen by
       'source=tabular_q', which is adjax.learners.tabular_q:Config, by
       'source=module:attribute' or 'source=file.py:attribute', a class or an
-      instance; source and data also by 'none'. These apply before fields.
+      instance; source and data also by 'none'. These apply before fields,
+      which may be those that a class must be given.
 
   Raises:
     ValueError: on what cannot be set so; it names the field.
   """
-  chosen: dict[str, Any] = {}
+  chosen: dict[str, str] = {}
   rest = []
   for assignment in assignments:
     name, equals, text = (x.strip() for x in assignment.partition('='))
     if equals and name in (*_PACKAGES, 'data') and '.' not in name:
       if name in chosen:
         raise ValueError(f'{name}: given twice')
-      chosen[name] = _component(name, text)
+      chosen[name] = text
     else:
       rest.append(assignment)
-  experiment = dataclasses.replace(experiment, **chosen)
+  experiment = dataclasses.replace(experiment, **{
+      name: _component(name, text, _fields(name, rest))
+      for name, text in chosen.items()})
   for assignment in rest:
     _check_renamed(experiment, assignment.partition('=')[0].strip())
   return config_lib.override(experiment, rest)
@@ -205,8 +222,21 @@ def _check_renamed(experiment: Experiment, path: str) -> None:
       raise ValueError(f'{path}: is now {new}{path[len(old):]}')
 
 
-def _component(name: str, text: str) -> Any:
-  """The component that a text names."""
+def _fields(component: str, assignments: list[str]) -> dict[str, str]:
+  """{field: text} of the assignments to a component's own fields."""
+  parts = [[x.strip() for x in text.partition('=')] for text in assignments]
+  return {name.removeprefix(f'{component}.'): text for name, _, text in parts
+          if re.fullmatch(rf'{component}\.\w+', name)}
+
+
+def _component(name: str, text: str, given: dict[str, str]) -> Any:
+  """The component that a text names.
+
+  Args:
+    name: the field it is for.
+    text: the text.
+    given: {field: text} of its own fields that are set besides.
+  """
   if text == 'none' and name in ('source', 'data'):
     return None
   if name == 'data':
@@ -215,17 +245,16 @@ def _component(name: str, text: str) -> Any:
     raise ValueError(f'data={text}: must be none or default; its fields are '
                      'set one by one')
   if ':' in text:
-    return load(name, text)
+    return load(name, text, given)
   if f'{name}={text}' in _RENAMED:
     raise ValueError(f'{name}={text}: is now {_RENAMED[f"{name}={text}"]}')
   package = _PACKAGES[name]
-  try:
-    kind = importlib.import_module(f'{package}.{text}').Config
-  except (ImportError, AttributeError, ValueError):
-    names = ', '.join(components(package))
-    raise ValueError(f'{name}={text}: must be one of {names}, or '
-                     'module:attribute, or file.py:attribute') from None
-  return _instance(name, text, kind)
+  names = components(package)
+  if text not in names:
+    raise ValueError(f'{name}={text}: must be one of {", ".join(names)}, or '
+                     'module:attribute, or file.py:attribute')
+  return _instance(name, text, importlib.import_module(
+      f'{package}.{text}').Config, given)
 
 
 def components(package: str) -> list[str]:
@@ -236,46 +265,83 @@ def components(package: str) -> list[str]:
                 and path.stem != 'sequence_model')
 
 
-def load(field: str, text: str) -> Any:
+def load(field: str, text: str, given: dict[str, str] | None = None) -> Any:
   """What 'module:attribute' or 'path/to/file.py[:attribute]' names.
 
-  A class is called without arguments. Of a file, `experiment` by default.
+  Of a file, `experiment` by default.
 
   Args:
     field: what it is for, for the error.
     text: the name.
+    given: {field: text} of what a class is called with.
 
   Raises:
     ValueError: if there is no such thing.
+    Exception: what the module itself raises.
   """
   where, _, attribute = text.partition(':')
   attribute = attribute or 'experiment'
-  try:
-    module = _file(where) if where.endswith('.py') else (
-        importlib.import_module(where))
-  except (ImportError, OSError, ValueError) as error:
-    raise ValueError(f'{field}={text}: cannot be imported ({error})') from None
+  if where.endswith('.py'):
+    path = pathlib.Path(files.expand(where)).resolve()
+    if not path.is_file():
+      raise ValueError(f'{field}={text}: cannot be imported (no such file)')
+    module = _file(path)
+  else:
+    if not _is_module(where):
+      raise ValueError(
+          f'{field}={text}: cannot be imported (no module {where})')
+    module = importlib.import_module(where)
   if not hasattr(module, attribute):
     names = [name for name, value in vars(module).items()
              if dataclasses.is_dataclass(value) and not name.startswith('_')]
     raise ValueError(f'{field}={text}: {where} has no {attribute}; it has '
                      + (', '.join(names) or 'no dataclass'))
-  return _instance(field, text, getattr(module, attribute))
+  return _instance(field, text, getattr(module, attribute), given or {})
 
 
-def _instance(field: str, text: str, found: Any) -> Any:
+def _is_module(name: str) -> bool:
+  """Whether there is a module of that name; what it is in is imported."""
+  parent = name.rpartition('.')[0]
+  if not all(part.isidentifier() for part in name.split('.')):
+    return False
+  if parent and not _is_module(parent):
+    return False
+  if parent and not hasattr(importlib.import_module(parent), '__path__'):
+    return False
+  return name in sys.modules or importlib.util.find_spec(name) is not None
+
+
+def _instance(field: str, text: str, found: Any, given: dict[str, str]) -> Any:
+  """The instance that was found, or one of the class that was."""
   if not isinstance(found, type):
     return found
+  fields = {x.name: x for x in (
+      dataclasses.fields(found) if dataclasses.is_dataclass(found) else ())
+            if x.init}
+  hints = typing.get_type_hints(found) if fields else {}
+  missing = [x.name for x in fields.values() if x.name not in given
+             and x.default is x.default_factory is dataclasses.MISSING]
+  if missing:
+    raise ValueError(f'{field}={text}: must be given with ' + ' '.join(
+        f'--set {field}.{name}=' + ('NAME' if hints[name] is str else 'VALUE')
+        for name in missing))
+  arguments = {
+      name: config_lib.parse(f'{field}.{name}', value, hints[name])
+      for name, value in given.items()
+      if name in fields and not dataclasses.is_dataclass(fields[name].default)}
   try:
-    return found()
+    return found(**arguments)
   except TypeError as error:
     raise ValueError(f'{field}={text}: cannot be made without arguments '
-                     f'({error}); name an instance') from None
+                     f'({error}); name an instance') from error
+  except ValueError as error:
+    of_field = str(error).partition('=')[0] in fields
+    raise ValueError((f'{field}.' if of_field else f'{field}={text}: ')
+                     + str(error)) from error
 
 
-def _file(path: str) -> ModuleType:
+def _file(full: pathlib.Path) -> ModuleType:
   """The module of a file, imported once under its stem."""
-  full = pathlib.Path(path).resolve()
   name = full.stem
   known = sys.modules.get(name)
   if known is not None and getattr(known, '__file__', None) == str(full):
@@ -286,8 +352,7 @@ def _file(path: str) -> ModuleType:
     if name in sys.modules:
       return sys.modules[name]
   spec = importlib.util.spec_from_file_location(name, full)
-  if not full.is_file() or spec is None or spec.loader is None:
-    raise ValueError('no such file')
+  assert spec is not None and spec.loader is not None
   module = importlib.util.module_from_spec(spec)
   sys.modules[name] = module  # Dataclasses look themselves up there.
   # Beside it may stand what it imports, as when it is run itself.

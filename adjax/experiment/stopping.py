@@ -117,10 +117,13 @@ def run(work: Callable[[Stop], None]) -> int:
       raise raised[0]
     return 0
   _say('stopped; the same command goes on from the last epoch that was saved')
-  sys.stdout.flush()
+  with contextlib.suppress(OSError, ValueError):
+    sys.stdout.flush()
   # At once, whatever the device and other threads are doing.
   os._exit(128 + stop.signal)
 
 
 def _say(text: str) -> None:
-  print(text, file=sys.stderr, flush=True)
+  # Whether anybody hears it or not, an epoch is to be saved.
+  with contextlib.suppress(OSError, ValueError):
+    print(text, file=sys.stderr, flush=True)

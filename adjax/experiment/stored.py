@@ -4,8 +4,8 @@
 from collections.abc import Generator
 from collections.abc import Iterator
 import contextlib
-import fcntl
 import functools
+import hashlib
 import os
 from typing import Any
 
@@ -21,6 +21,7 @@ from adjax.experiment import memory
 from adjax.experiment import setup as setup_lib
 from adjax.experiment import specification
 from adjax.methods import training
+from adjax.storage import files
 from adjax.storage import store
 
 # Bytes of a block of histories as they are generated, the most updates between
@@ -33,8 +34,7 @@ _CHUNK_BYTES = 2**26
 class Stored(data.Histories):
   """Histories in a store, generated if they are not there, and read ahead.
 
-  It takes the subsequences that it would take of histories in memory; only
-  where episodes end early, blocks are cut to the shortest of their own.
+  It takes the subsequences that it would take of histories in memory.
   """
 
   def compile(self, states: training.TrainState) -> dict[str, int]:
@@ -118,7 +118,7 @@ class Stored(data.Histories):
           finite[:last - first])
 
     total = len(self._learners[1]) * self._actors
-    folder = self._data.store
+    folder = files.folder('data.store', self._data.store)
     with devices.barriers() as barrier, _alone(folder):
       store.write(
           folder, _description(self._setup),
@@ -127,9 +127,15 @@ class Stored(data.Histories):
           barrier)
     if made:
       self._generated(made)
-    self._store = store.Store(folder)
+    # Of a longer block, what InMemory would have kept of it.
+    self._store = store.Store(folder, last=self._data.last_episodes > 0)
     self._check_diverged(self._store.dropped, total)
     self._check_steps(self._store.steps)
+
+  def _sample(self) -> types.History:
+    return self._store.read(
+        *self._places(self._row, self._store.num_streams, self._store.steps),
+        self._setup.trainer.length)
 
   def epoch(self, number: int, states: training.TrainState) -> data.Trained:
     """As data.Online.epoch."""
@@ -196,7 +202,7 @@ def _alone(folder: str) -> Iterator[None]:
       os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
       lock = os.open(f'{folder.rstrip("/")}.lock', os.O_RDWR | os.O_CREAT,
                      0o644)
-      fcntl.flock(lock, fcntl.LOCK_EX)
+      files.lock(lock, wait=True)
     devices.collectively(lambda: None)
     yield
   finally:
@@ -208,16 +214,24 @@ def _description(setup: setup_lib.Setup) -> dict[str, Any]:
   """All that histories follow from."""
   whole = specification.describe(setup.experiment)
   options = {name: value for name, value in whole['data'].items()
-             if name not in ('store', 'regenerate_every')}
+             if name not in ('store', 'regenerate_every', 'starts')}
   return {
       'tasks': whole['tasks'], 'source': whole['source'], 'data': options,
       'seed': whole['seed'],
       'digests': specification.digests(
           setup.experiment, ('tasks', 'source')),
       'task_parameters': {
-          jax.tree_util.keystr(path): np.asarray(value).tolist()
-          for path, value in jax.tree_util.tree_leaves_with_path(
+          jax.tree_util.keystr(path): _digest(leaf)
+          for path, leaf in jax.tree_util.tree_leaves_with_path(
               setup.tasks.train)}}
+
+
+def _digest(leaf: Any) -> str:
+  """An array in short: its dtype, shape and SHA-256."""
+  kind = f'{leaf.dtype}{list(leaf.shape)}'
+  if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    leaf = jax.random.key_data(leaf)
+  return f'{kind} {hashlib.sha256(np.asarray(leaf).tobytes()).hexdigest()}'
 
 
 def _chunks(updates: int, most: int) -> list[int]:

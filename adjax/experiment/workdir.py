@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
-import fcntl
 import os
 import pathlib
 import re
@@ -85,7 +84,8 @@ def _look(
   left = [name for name in _TRACES if _holds(os.path.join(workdir, name))]
   if os.path.exists(path) and left:  # Else it was refused before it began.
     saved = _parse(path, pathlib.Path(path).read_bytes(), 'config', 'versions')
-    different = config_lib.differences(saved['config'], config)
+    different = config_lib.differences(
+        _placeless(saved['config']), _placeless(config))
     if different:
       raise ValueError(
           f'workdir={workdir} holds a run with another config; choose another '
@@ -99,6 +99,15 @@ def _look(
     return saved, None
   return saved, _parse(
       result, pathlib.Path(result).read_bytes(), 'held_out')
+
+
+def _placeless(config: dict[str, Any]) -> dict[str, Any]:
+  """A config without the place of its store, which says itself what it holds.
+  """
+  data = config.get('data')
+  if not isinstance(data, dict):
+    return config
+  return config | {'data': data | {'store': bool(data.get('store'))}}
 
 
 def _holds(path: str) -> bool:
@@ -161,7 +170,7 @@ def _locked(workdir: str) -> Iterator[None]:
 
 def _lock(workdir: str, lock: int) -> None:
   try:
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    files.lock(lock, wait=False)
   except BlockingIOError:
     holder = re.fullmatch(
         rb'process [0-9]{1,9} on host [\w.-]{1,99}\n', os.read(lock, 200))

@@ -198,6 +198,7 @@ def objective(
   return (config.value_cost * error - gain - config.entropy * entropy).mean()
 
 
+@types.cached
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """The actor-critic on one task; a call is a rollout and what it teaches."""
   env = tasks.env

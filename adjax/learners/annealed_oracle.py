@@ -31,6 +31,7 @@ class Config(config_lib.Checked):
     return learner(self, tasks)
 
 
+@types.cached
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """The annealed oracle.
 
@@ -39,7 +40,9 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """
   optimal_policy = tasks.optimal_policy
   if optimal_policy is None:
-    raise ValueError('tasks: must have an optimal policy for annealed_oracle')
+    raise ValueError(
+        'tasks.optimal_policy=None: must be there for source=annealed_oracle, '
+        'which follows it')
   steps = config.anneal_episodes * tasks.episode_length
   actions = stepping.num_actions(tasks.env)
 

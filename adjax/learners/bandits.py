@@ -6,6 +6,8 @@ from typing import NamedTuple
 import chex
 import jax.numpy as jnp
 
+from adjax import config as config_lib
+from adjax import spaces
 from adjax import types
 from adjax.learners import stepping
 
@@ -24,16 +26,29 @@ class Arms(NamedTuple):
 
 
 def learner(
-    env: types.Env, choose: Callable[..., chex.Array],
+    tasks: types.TaskDistribution, choose: Callable[..., chex.Array],
     sample_noise: Callable[[chex.PRNGKey, int], types.PyTree],
 ) -> types.Learner:
   """A learner that looks at no observation, only at what the arms paid.
 
   Args:
-    env: an environment whose episodes are one step.
+    tasks: bandits.
     choose: (pulls [A], total [A], noise) -> action.
     sample_noise: (key, calls) -> noise [calls].
+
+  Raises:
+    ValueError: if their episodes are longer than one step, or if there is
+      something to observe.
   """
+  env = tasks.env
+  config_lib.check(
+      'tasks.episode_length', tasks.episode_length, tasks.episode_length == 1,
+      '1 for a bandit learner: it does not look at where in an episode it is')
+  shown = spaces.observation(env).parts
+  config_lib.check(
+      'tasks.env', env.name, all((x.low == x.high).all() for x in shown),
+      'a bandit, that shows one and the same observation, for a learner that '
+      'looks at none')
   arms = stepping.num_actions(env)
 
   def init(task: types.Task, key: chex.PRNGKey) -> Arms:

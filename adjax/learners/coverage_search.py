@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from adjax import config as config_lib
 from adjax import types
 from adjax.learners import exploration
+from adjax.learners import posterior
 from adjax.learners import stepping
 
 # Distances are stretched by up to this share, so that searches differ.
@@ -60,6 +61,7 @@ class State(NamedTuple):
   known: chex.Array
 
 
+@types.cached
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """The coverage search over `tasks.hypotheses`, one reward in an episode.
 
@@ -67,16 +69,19 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
 
   Raises:
     ValueError: if the tasks have no hypotheses, optimal policy or goal policy,
-      or more than one goal.
+      or more than one goal, or if their steps are random.
   """
   env, prior = tasks.env, tasks.hypotheses
   optimal_policy, goal_policy = tasks.optimal_policy, tasks.goal_policy
   if prior is None or optimal_policy is None or goal_policy is None:
-    raise ValueError('tasks: must have hypotheses, an optimal policy and a '
-                     'goal policy for coverage_search')
-  if tasks.num_goals != 1:
+    missing = next(name for name in (
+        'hypotheses', 'optimal_policy', 'goal_policy')
+        if getattr(tasks, name) is None)
     raise ValueError(
-        f'tasks.num_goals={tasks.num_goals}: must be 1 for coverage_search')
+        f'tasks.{missing}=None: must be there for source=coverage_search')
+  config_lib.check('tasks.num_goals', tasks.num_goals, tasks.num_goals == 1,
+                   '1 for source=coverage_search')
+  posterior.check_steps_draw_nothing(env)
   vectors = jnp.concatenate([
       jnp.reshape(leaf, (types.num_tasks(prior), -1)).astype(jnp.float32)
       for leaf in jax.tree.leaves(prior)], -1)

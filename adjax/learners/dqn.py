@@ -188,6 +188,7 @@ class Network(nn.Module):
         stepping.num_actions(self.env), kernel_init=nn.initializers.zeros)(x)
 
 
+@types.cached
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """DQN on one task; a call is a rollout and what is learned after it."""
   env = tasks.env

@@ -53,6 +53,50 @@ class State(NamedTuple):
   target: chex.Array
 
 
+def check_steps_draw_nothing(env: types.Env) -> None:
+  """Refuses an environment whose steps are random, but for their resets.
+
+  A hypothesis that is stepped with the random numbers of the real environment
+  would tell the learner what it drew. Whether a result depends on the key is
+  told by tracing alone, so that rare noise is found as well; noise that is
+  drawn and then weighed with zero is taken for noise.
+
+  Args:
+    env: the environment.
+
+  Raises:
+    ValueError: if what a step does follows from its key, or if the state
+      carries one.
+  """
+  task = jax.eval_shape(lambda: env.default_params)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  _, state = jax.eval_shape(env.reset, key, task)
+
+  def outcome(
+      key: chex.PRNGKey, state: types.PyTree, task: types.Task
+  ) -> types.PyTree:
+    # What env.step begins a next episode with may be random.
+    _, _, *paid, info = env.step(key, state, jnp.int32(0), task)
+    return (env.step_env(key, state, jnp.int32(0), task)[:4], paid,
+            info['final_observation'])
+
+  jax.eval_shape(outcome, key, state, task)  # Of its own errors, none is ours.
+  random = any(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+               for leaf in jax.tree.leaves(state))
+  try:
+    # vmap refuses to return as one what differs from key to key.
+    jax.eval_shape(
+        jax.vmap(outcome, (0, None, None), out_axes=None),
+        jax.ShapeDtypeStruct((2, *key.shape), key.dtype), state, task)
+  except ValueError:
+    random = True
+  config_lib.check(
+      'tasks.env', env.name, not random,
+      'an environment whose steps draw nothing at random: its hypotheses are '
+      'stepped with its own random numbers')
+
+
+@types.cached
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """Posterior sampling from a uniform prior over a finite set of tasks.
 
@@ -62,13 +106,18 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   dropped (the task was not in the prior), targets are any of them.
 
   Raises:
-    ValueError: if the tasks have no hypotheses or no optimal policy.
+    ValueError: if the tasks have no hypotheses or no optimal policy, or if
+      their steps are random.
   """
   env, optimal_policy = tasks.env, tasks.optimal_policy
   prior = tasks.hypotheses if config.prior == 'all' else tasks.train
-  if prior is None or optimal_policy is None:
-    raise ValueError('tasks: must have hypotheses and an optimal policy for '
-                     'posterior sampling')
+  if prior is None:
+    raise ValueError('tasks.hypotheses=None: must be there for '
+                     "source=posterior, or prior='train'")
+  if optimal_policy is None:
+    raise ValueError('tasks.optimal_policy=None: must be there for '
+                     'source=posterior')
+  check_steps_draw_nothing(env)
   size = types.num_tasks(prior)
 
   def sample_target(alive: chex.Array, key: chex.PRNGKey) -> chex.Array:
@@ -81,9 +130,10 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   def init(task: types.Task, key: chex.PRNGKey) -> State:
     reset_key, target_key = jax.random.split(key)
     actor = stepping.reset(env, task, reset_key)
-    obs, imagined = jax.vmap(env.reset, (None, 0))(reset_key, prior)
-    alive = is_same(obs, actor.obs)
-    return State(actor, imagined, alive, sample_target(alive, target_key))
+    there = jax.vmap(stepping.reset, (None, 0, None))(env, prior, reset_key)
+    alive = is_same(there.obs, actor.obs)
+    return State(actor, there.env_state, alive,
+                 sample_target(alive, target_key))
 
   def step(
       task: types.Task, state: State, key: chex.PRNGKey

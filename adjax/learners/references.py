@@ -10,6 +10,7 @@ from adjax import types
 from adjax.learners import stepping
 
 
+@types.cached
 def random(tasks: types.TaskDistribution) -> types.Learner:
   """Acts uniformly at random and learns nothing."""
   actions = stepping.num_actions(tasks.env)
@@ -18,6 +19,7 @@ def random(tasks: types.TaskDistribution) -> types.Learner:
           key, (), 0, actions))
 
 
+@types.cached
 def oracle(tasks: types.TaskDistribution) -> types.Learner:
   """Follows the optimal policy of the task, which it is told.
 
@@ -26,7 +28,7 @@ def oracle(tasks: types.TaskDistribution) -> types.Learner:
   """
   optimal_policy = tasks.optimal_policy
   if optimal_policy is None:
-    raise ValueError('tasks: must have an optimal policy for an oracle')
+    raise ValueError('tasks.optimal_policy=None: must be there for an oracle')
   return stepping.policy(
       tasks.env, lambda task, actor, time, key: optimal_policy(
           task, actor.env_state, key))
@@ -47,6 +49,7 @@ class MemoryState(NamedTuple):
   rewards: chex.Array
 
 
+@types.cached
 def random_walk_with_memory(tasks: types.TaskDistribution) -> types.Learner:
   """A random walk until a reward is seen, then back to where it was seen.
 
@@ -60,7 +63,8 @@ def random_walk_with_memory(tasks: types.TaskDistribution) -> types.Learner:
   """
   env, goals, goal_policy = tasks.env, tasks.num_goals, tasks.goal_policy
   if goal_policy is None:
-    raise ValueError('tasks: must have a goal policy for a walk with memory')
+    raise ValueError(
+        'tasks.goal_policy=None: must be there for a random walk with memory')
   actions = stepping.num_actions(env)
 
   def init(task: types.Task, key: chex.PRNGKey) -> MemoryState:

@@ -67,6 +67,7 @@ class State(NamedTuple):
   rewards: chex.Array
 
 
+@types.cached
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """R-max on a table of observations (times rewards so far).
 

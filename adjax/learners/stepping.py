@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import chex
-from gymnax.environments import spaces
+from gymnax.environments import spaces as gymnax_spaces
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from adjax import arrays
+from adjax import spaces
 from adjax import types
 
 
@@ -37,8 +38,10 @@ def reset(env: types.Env, task: types.Task, key: chex.PRNGKey) -> ActorState:
     key: of what is random in a reset.
   """
   _check_task(env, task, key)
-  obs, env_state = env.reset(key, task)
-  return ActorState(env_state, obs)
+  made = env.reset(key, task)
+  _check_made(env, 'reset', made, ('obs', 'state'))
+  obs, env_state = made
+  return ActorState(env_state, spaces.pack(env, obs))
 
 
 def step(
@@ -60,17 +63,44 @@ def step(
   """
   _check_task(env, task, key)
   arrays.check('actor.obs [*O] any, action [] integer', actor.obs, action,
-               O=env.observation_space(task).shape)
-  obs, env_state, reward, terminated, truncated, info = env.step(
-      key, actor.env_state, action, task)
+               O=spaces.observation(env).shape)
+  made = env.step(key, actor.env_state, action, task)
+  _check_made(env, 'step', made, _STEP)
+  obs, env_state, reward, terminated, truncated, info = made
+  if 'final_observation' not in info:
+    raise ValueError(f"env={env.name}: the info of its step must have "
+                     "'final_observation', what the step led to before any "
+                     "reset, as gymnax's Environment.step gives it")
+  arrays.check('reward [] any, terminated [] any, truncated [] any',
+               reward, terminated, truncated)
+  arrays.check_like('env_state', env_state, actor.env_state)
+  # As it was reset, whatever a step promotes it to.
+  env_state = jax.tree.map(
+      lambda new, old: jnp.asarray(new).astype(jnp.asarray(old).dtype),
+      env_state, actor.env_state)
   transition = types.Transition(
       obs=actor.obs,
       action=action.astype(smallest_int(num_actions(env))),
       reward=jnp.asarray(reward, jnp.float32),
       done=jnp.logical_or(terminated, truncated),
       terminated=jnp.asarray(terminated, bool),
-      next_obs=info['final_observation'])
-  return ActorState(env_state, obs), transition
+      next_obs=spaces.pack(env, info['final_observation']))
+  return ActorState(env_state, spaces.pack(env, obs)), transition
+
+
+# What gymnax 1.0's step returns.
+_STEP = ('obs', 'state', 'reward', 'terminated', 'truncated', 'info')
+
+
+def _check_made(
+    env: types.Env, name: str, made: object, wanted: tuple[str, ...]
+) -> None:
+  if not isinstance(made, tuple) or len(made) != len(wanted):
+    given = (f'{len(made)} values' if isinstance(made, tuple)
+             else type(made).__name__)
+    raise ValueError(
+        f'env={env.name}: its {name} must return ({", ".join(wanted)}), as '
+        f"gymnax 1.0's does, not {given}")
 
 
 def _check_task(env: types.Env, task: types.Task, key: chex.PRNGKey) -> None:
@@ -162,20 +192,18 @@ def with_env_keys(
   return sample_both
 
 
-def view(env: types.Env) -> Callable[[chex.Array], chex.Array]:
-  """obs [*O] -> what the agent sees of it; the observation itself for most."""
-  return getattr(env, 'view', lambda obs: obs)
-
-
-def view_space(env: types.Env) -> spaces.Space:
-  """The space of what the agent sees."""
-  space = getattr(env, 'view_space', env.observation_space)
-  return space(env.default_params)
-
-
 def num_actions(env: types.Env) -> int:
-  """A, the number of actions of an environment with discrete actions."""
-  return int(env.action_space(env.default_params).n)
+  """A, the number of an environment's actions.
+
+  Raises:
+    ValueError: if its actions are not discrete.
+  """
+  space = env.action_space(env.default_params)
+  if not isinstance(space, gymnax_spaces.Discrete):
+    raise ValueError(
+        f'env={env.name}: must have a Discrete action space, not {space}; '
+        'adjax.envs.adapters makes a lattice of a Box that has ends')
+  return int(space.n)
 
 
 def smallest_int(size: int) -> np.dtype:

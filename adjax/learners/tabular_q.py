@@ -72,6 +72,7 @@ class State(NamedTuple):
   tries: chex.Array | None
 
 
+@types.cached
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """Q-learning on a table of observations (times rewards so far).
 

@@ -43,20 +43,24 @@ class Config(config_lib.Checked):
     return learner(self, tasks)
 
 
+@types.cached
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   """Thompson sampling on the arms of a bandit.
 
   Raises:
     ValueError: if the environment does not say of itself, in its config, that
-      it pays the rewards that the posterior is for.
+      it pays the rewards that the posterior is for, or if the tasks are no
+      bandits.
   """
   env_config = getattr(tasks.env, 'config', None)
-  right = tuple(getattr(env_config, name, None) for name in ('reward', 'noise'))
-  if config.rewards != right[0] or (
-      config.rewards == 'gaussian' and config.noise != right[1]):
-    raise ValueError(
-        f'rewards={config.rewards!r}, noise={config.noise}: must be those of '
-        f'the tasks, reward={right[0]!r}, noise={right[1]}')
+  reward, noise = (
+      getattr(env_config, name, None) for name in ('reward', 'noise'))
+  config_lib.check(
+      'rewards', config.rewards, config.rewards == reward,
+      f'those that the tasks say they pay: tasks.env.config.reward={reward!r}')
+  config_lib.check(
+      'noise', config.noise, reward == 'bernoulli' or config.noise == noise,
+      f'that of the tasks: tasks.env.config.noise={noise}')
 
   def choose(
       pulls: chex.Array, total: chex.Array, key: chex.PRNGKey
@@ -67,7 +71,7 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
     return jnp.argmax(first + second * jax.random.normal(key, pulls.shape))
 
   # A key for each call: so many numbers for many calls would fill a cache.
-  return bandits.learner(tasks.env, choose, jax.random.split)
+  return bandits.learner(tasks, choose, jax.random.split)
 
 
 def posterior(

@@ -38,10 +38,15 @@ class Config(config_lib.Checked):
     return learner(self, tasks)
 
 
+@types.cached
 def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
-  """UCB1 on the arms of a bandit."""
+  """UCB1 on the arms of a bandit.
+
+  Raises:
+    ValueError: if the tasks are no bandits.
+  """
   return bandits.learner(
-      tasks.env, lambda pulls, total, u: exploration.epsilon_greedy(
+      tasks, lambda pulls, total, u: exploration.epsilon_greedy(
           indices(config, pulls, total), 0.0, u), exploration.uniform)
 
 

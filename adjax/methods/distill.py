@@ -30,8 +30,9 @@ class Config(config_lib.Checked):
     epochs: updates are followed by an evaluation this many times.
     updates_per_epoch: updates in one epoch.
     batch_size: B, subsequences an update.
-    length: L, steps in a subsequence; 1.5 windows or more, so that the mask it
-      is trained with is the one it acts with.
+    length: L, steps in a subsequence; at least a window, and 1.5 were found to
+      work. What a step depends on is more: n (W - 1) + 1 steps through n
+      layers.
     learning_rate: the peak of a cosine schedule that ends at 0.
     warmup: updates in which the learning rate rises from 0.
     weight_decay: of AdamW, on matrices; strong, since it closes much of the gap
@@ -88,7 +89,8 @@ class Config(config_lib.Checked):
         learner=functools.partial(in_context.in_context, tasks.env, model),
         epochs=self.epochs, updates_per_epoch=self.updates_per_epoch,
         batch_size=self.batch_size, transitions=self.batch_size * self.length,
-        length=self.length, subsequences=functools.partial(subsequences, self))
+        length=self.length, subsequences=functools.partial(
+            subsequences, self, starts=data.starts))
 
 
 def optimizer(config: Config) -> optax.GradientTransformation:
@@ -153,7 +155,7 @@ _NEXT, _SUBSEQUENCES, _DROPOUT = range(3)
 
 def subsequences(
     config: Config, key: chex.PRNGKey, num_streams: chex.Numeric,
-    steps: chex.Numeric,
+    steps: chex.Numeric, starts: str = 'uniform',
 ) -> tuple[tuple[chex.Array, chex.Array], chex.PRNGKey]:
   """What the update of a state of this key takes.
 
@@ -162,6 +164,7 @@ def subsequences(
     key: the state's.
     num_streams: S [].
     steps: T [].
+    starts: where they begin.
 
   Returns:
     Streams and starts [B], and the key of the state after the update.
@@ -170,7 +173,7 @@ def subsequences(
   keys = jax.random.split(key, 3)
   return histories_lib.sample_subsequences(
       keys[_SUBSEQUENCES], num_streams, steps, config.batch_size,
-      config.length), keys[_NEXT]
+      config.length, starts), keys[_NEXT]
 
 
 def update(

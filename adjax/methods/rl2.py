@@ -265,6 +265,10 @@ def update(
   arrays.check('state.key [] key', state.key)
   key, trial_key, learn_key = jax.random.split(state.key, 3)
   history = collect_trials(config, model, state.params, tasks, trial_key)
+  # How large numbers are is learnt from the first trials, whose actions no
+  # number had a part in: the weights of the head are 0.
+  state = training.scale(state, sequence_model.statistics(
+      tasks.env, history.obs, history.reward))
   trials = devices.shard(assess(config, model, state.params, history))
   share = state.step / config.updates
   entropy = config.entropy + share * (config.final_entropy - config.entropy)

@@ -91,6 +91,10 @@ class Data(Protocol):
   def selected_episodes(self) -> int:
     """Episodes of a history as it is trained on."""
 
+  @property
+  def starts(self) -> str:
+    """Where subsequences begin, as histories.sample_subsequences has it."""
+
 
 class Method(config_lib.Dataclass, Protocol):
   """A configuration of how a model is trained, and on what."""
@@ -183,6 +187,17 @@ def apply_gradient(
   return state._replace(
       params=params, opt_state=opt_state,
       skipped=jnp.where(skip, state.skipped + 1, 0)), skip
+
+
+def scale(
+    state: TrainState, statistics: sequence_model.Statistics
+) -> TrainState:
+  """A state before its first update, with these; any other as it is."""
+  new = sequence_model.with_statistics((state.params, state.extra), statistics)
+  params, extra = jax.tree.map(
+      lambda new, old: old if new is old else jnp.where(
+          state.step == 0, new, old), new, (state.params, state.extra))
+  return state._replace(params=params, extra=extra)
 
 
 def epoch(

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from adjax import arrays
 from adjax import config as config_lib
+from adjax import spaces
 from adjax import types
 from adjax.learners import networks
 from adjax.learners import stepping
@@ -65,6 +66,61 @@ class Inputs(NamedTuple):
   done: chex.Array
 
 
+class Statistics(NamedTuple):
+  """By what the numbers that have no bounds are scaled before they enter.
+
+  They are of the histories that a model is trained on, kept among its weights
+  and never trained.
+
+  Attributes:
+    mean: [M + 1], of the entries of observations that have no bounds, and of
+      the reward.
+    deviation: [M + 1], above 0.
+  """
+  mean: chex.Array
+  deviation: chex.Array
+
+
+def no_statistics(env: types.Env) -> Statistics:
+  """Those that leave numbers as they are."""
+  obs = jnp.zeros((1, *spaces.observation(env).shape))
+  size = networks.unbounded_entries(env, obs).shape[-1] + 1
+  return Statistics(jnp.zeros(size), jnp.ones(size))
+
+
+def statistics(
+    env: types.Env, obs: chex.Array, reward: chex.Array
+) -> Statistics:
+  """The statistics of steps of histories; what never changes is not scaled.
+
+  Args:
+    env: the environment.
+    obs: [..., *O].
+    reward: [...].
+  """
+  arrays.check('reward [*B] number, obs [*B, *O] any', reward, obs,
+               O=spaces.observation(env).shape)
+  numbers = jnp.concatenate(
+      [networks.unbounded_entries(env, obs), reward[..., None]], -1)
+  axes = tuple(range(reward.ndim))
+  mean, deviation = numbers.mean(axes), numbers.std(axes)
+  finite = jnp.isfinite(deviation)
+  varies = deviation > 1e-6 * jnp.abs(mean)  # More than rounding makes.
+  return Statistics(jnp.where(finite, mean, 0),
+                    jnp.where(finite & varies, deviation, 1))
+
+
+def with_statistics(
+    params: types.PyTree, statistics: Statistics
+) -> types.PyTree:
+  """Weights, or a tree of them [...], with these in the place of theirs."""
+  is_leaf = lambda x: isinstance(x, Statistics)
+  return jax.tree.map(
+      lambda x: jax.tree.map(
+          lambda old, new: jnp.broadcast_to(new, old.shape), x, statistics)
+      if is_leaf(x) else x, params, is_leaf=is_leaf)
+
+
 class Embedding(nn.Module):
   """Inputs [L] to tokens [L, D]; for the fields see SequenceModel."""
   config: Config
@@ -74,12 +130,17 @@ class Embedding(nn.Module):
   def __call__(self, inputs: Inputs, deterministic: bool) -> chex.Array:
     arrays.check_steps('inputs', inputs, 'L')
     num_actions = stepping.num_actions(self.env)
+    # Vectors, which no optimizer here decays, and without a gradient.
+    scale = jax.lax.stop_gradient(self.param(
+        'statistics', lambda key: no_statistics(self.env)))
+    observe = networks.Observe(self.env, self.config.channels)
+    reward = (inputs.reward[:, None] - scale.mean[-1]) / scale.deviation[-1]
     parts = [
-        networks.Observe(self.env, self.config.channels)(inputs.obs),
+        observe(inputs.obs, jnp.stack(scale)[:, :-1]),
         # No action is an input like others: it says that a history begins. A
         # hidden one is all zeros.
         jax.nn.one_hot(inputs.action + 1, num_actions + 1),
-        inputs.reward[:, None].astype(jnp.float32),
+        networks.soften(reward),
         inputs.done[:, None].astype(jnp.float32),
     ]
     rate = self.config.input_masking

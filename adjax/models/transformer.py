@@ -44,7 +44,8 @@ class Config(sequence_model.Config):
     layers: the number of transformer blocks.
     width: D.
     heads: H; few and wide ones are fast.
-    window: W, how many steps a step can attend to, itself among them.
+    window: W, how many steps a step can attend to, itself among them; through n
+      layers it depends on n (W - 1) + 1.
     feed_forward: the hidden width of a block's perceptron.
     dropout: the rate on the output of attention and perceptron.
     attention_dropout: the rate on attention weights.
@@ -171,12 +172,18 @@ def rotary_table(size: int, time: chex.Array) -> chex.Array:
 
   Of NumPy times they are constants: what a compiler makes in place is made anew
   for every element that is rotated, and cosines cost more than attention does.
+
+  A frequency is a whole number of 2^-32 turns a step, and turns are counted
+  modulo 2^32: the angle is as exact at any time as at the first.
   """
   arrays.check('time [L] number', time)
   library = np if isinstance(time, np.ndarray) else jnp
   half = size // 2
-  frequency = np.float32(10_000.0 ** (-np.arange(half) / half))
-  angle = time[:, None].astype(np.float32) * frequency
+  frequency = 10_000.0 ** (-np.arange(half) / half)
+  turns = np.round(frequency / (2 * np.pi) * 2**32).astype(np.uint32)
+  angle = time[:, None].astype(np.uint32) * turns
+  # From half a turn backward to half a turn forward.
+  angle = angle.astype(np.int32).astype(np.float32) * np.float32(np.pi / 2**31)
   return library.stack([library.cos(angle), library.sin(angle)])
 
 

@@ -8,9 +8,9 @@ from adjax.experiment.specification import Evaluate
 from adjax.experiment.specification import Experiment
 from adjax.learners import actor_critic
 
-# Any gymnax environment: a point whose goal is drawn for a history (and others
-# that draw a task in reset, by --set tasks.env_id=NAME), and CartPole whose
-# pole, force and actions are not known.
+# A point whose goal is drawn for a history; by --set tasks.env_id=NAME, any
+# environment that draws a task in reset or has three actions to permute. And
+# CartPole whose pole, force and actions are not known.
 GYMNAX = Experiment(
     name='gymnax', tasks=adapters.Config('PointRobot-misc', episode_length=100),
     source=actor_critic.PPO, data=Data(histories=1, episodes=20),

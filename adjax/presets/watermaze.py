@@ -31,8 +31,14 @@ WATERMAZE_DQN = replace(
     tasks=replace(WATERMAZE.tasks, num_train=64),
     data=Data(histories=1, episodes=20, episode_stride=5))
 
+# Platforms of a sector of the pool that no training platform reaches into.
+WATERMAZE_SECTOR = replace(
+    WATERMAZE, name='watermaze_sector',
+    tasks=replace(WATERMAZE.tasks, split='sector'))
+
 PRESETS = [
-    WATERMAZE, WATERMAZE_DQN, variants.experts(WATERMAZE, 24, 12),
+    WATERMAZE, WATERMAZE_SECTOR, WATERMAZE_DQN,
+    variants.experts(WATERMAZE, 24, 12),
     variants.online(
         WATERMAZE, epochs=10, updates_per_epoch=50, trials=32, episodes=3,
         entropy=0.03, final_entropy=0.01, reward_scale=1.0),

@@ -6,9 +6,75 @@ import hashlib
 import json
 import math
 import os
+import re
 from typing import Any
 
+from adjax import config
+
+try:
+  import fcntl
+except ImportError:  # On Windows.
+  fcntl = None  # type: ignore[assignment]
+
 FORMAT = 1  # Of all that is written here; keys are only ever added.
+
+
+def expand(path: str) -> str:
+  """A path as a user writes it, with their home in place of '~'."""
+  return os.path.expanduser(path)
+
+
+def folder(field: str, given: str | os.PathLike[str]) -> str:
+  """The path of a folder for files of a run, as a user writes it.
+
+  Args:
+    field: what it is given as.
+    given: the path.
+
+  Returns:
+    It, with their home in place of '~'.
+
+  Raises:
+    ValueError: if no file can be in a folder of that path.
+  """
+  path = os.fspath(given) if isinstance(given, os.PathLike) else given
+  config.check(field, given, isinstance(path, str) and path != ''
+               and '\0' not in path, 'the path of a folder')
+  path = expand(path)
+  config.check(field, given, path[0] != '~',
+               'a path from the home of a user there is')
+  # pathlib leaves one slash of a URL's two. A single letter is a drive.
+  config.check(field, given, not re.match(r'[A-Za-z][A-Za-z0-9+.-]+:/', path),
+               'a folder of a file system; mount what is elsewhere')
+  whole = os.path.abspath(path)
+  config.check(field, given, whole != os.path.dirname(whole),
+               f'a folder of its own, not {whole}')
+  # Tensorstore knows paths as UTF-8 alone, whatever Python takes them for.
+  config.check(field, given, _as_utf8(whole),
+               'read as UTF-8, in which this Python does not read paths; '
+               'set PYTHONUTF8=1, or use ASCII letters')
+  return path
+
+
+def _as_utf8(path: str) -> bool:
+  try:
+    return os.fsencode(path) == path.encode()
+  except UnicodeEncodeError:
+    return False
+
+
+def lock(descriptor: int, wait: bool) -> None:
+  """Holds an open file for this process, where the system can (not Windows).
+
+  Args:
+    descriptor: the file's; closing it, or the end of the process, lets go.
+    wait: for whoever holds it.
+
+  Raises:
+    BlockingIOError: if another process holds it, and that is not waited for.
+  """
+  if fcntl is not None:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def write(path: str, data: bytes | str) -> None:

@@ -70,10 +70,12 @@ def encode(layout: manifest.Layout, index: int, array: np.ndarray) -> bytes:
 
 
 def open_arrays(
-    directory: str, layout: manifest.Layout, steps: int,
-    kinds: manifest.Kinds,
+    directory: str, layout: manifest.Layout, kinds: manifest.Kinds
 ) -> dict[str, ts.TensorStore]:
-  """The arrays [S, T, ...] in folders of their names, to read from."""
+  """The arrays [S, layout.steps, ...] in folders of their names, to read from.
+
+  Steps that a block does not have are an error when they are read.
+  """
   # Without its index in the cache, each chunk of a shard would cost a reading
   # of the whole index.
   indices = layout.num_blocks * sum(
@@ -85,7 +87,7 @@ def open_arrays(
       name: _open(
           {'driver': 'file',
            'path': os.path.abspath(os.path.join(directory, name)) + os.sep},
-          metadata(layout, steps, *kind), context, assume_metadata=True)
+          metadata(layout, layout.steps, *kind), context, assume_metadata=True)
       for name, kind in kinds.items()}
 
 

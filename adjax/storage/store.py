@@ -34,8 +34,13 @@ class Store:
     dropped: the numbers of the diverged streams, ascending.
   """
 
-  def __init__(self, directory: str):
+  def __init__(self, directory: str, last: bool = False):
     """Opens a store.
+
+    Args:
+      directory: its folder.
+      last: whether the last steps are read of a block whose streams have more
+        of them than others', and not the first.
 
     Raises:
       ValueError: if there is no store, if it is not finished, or if a file is
@@ -57,6 +62,10 @@ class Store:
       # A dropped stream number d, the i-th of them, moves by one all that are
       # read and numbered d - i or more.
       self._before = np.array(self.dropped, int) - np.arange(len(self.dropped))
+      self._block = layout.block
+      self._skipped = np.array([
+          record['steps'] - self.steps if last else 0
+          for record in self._records])
       kinds = self._records[0]['kinds']
       expected = {
           os.path.join(directory, name, 'zarr.json'):
@@ -74,7 +83,7 @@ class Store:
         raise ValueError(f'{path}: does not agree with manifest.json; it was '
                          'damaged or changed from outside')
     with self._naming('metadata'):
-      self._arrays = shards.open_arrays(directory, layout, self.steps, kinds)
+      self._arrays = shards.open_arrays(directory, layout, kinds)
 
   def read(
       self, streams: np.ndarray, starts: np.ndarray, length: int
@@ -103,7 +112,8 @@ class Store:
     _check_range('starts', starts, self.steps - length + 1)
     streams = np.asarray(streams, int)
     streams = streams + np.searchsorted(self._before, streams, side='right')
-    firsts = list(zip(streams.tolist(), np.asarray(starts).tolist()))
+    starts = np.asarray(starts) + self._skipped[streams // self._block]
+    firsts = list(zip(streams.tolist(), starts.tolist()))
     reading = {name: shards.start_reading(array, firsts, length)
                for name, array in self._arrays.items()}
     read = {}

@@ -1,0 +1,237 @@
+"""Observation and action spaces, understood in one place.
+
+gymnax's spaces: Discrete, Box of floats, integers and bools, bounded or not,
+and Dict and Tuple of these, nested. An observation that has several parts is
+packed into one vector, so that a history holds one array whatever an
+environment shows; what is seen of it is told part by part.
+"""
+
+import collections
+from collections.abc import Iterator
+from collections.abc import Mapping
+import math
+from typing import Any
+from typing import NamedTuple
+from typing import TypeAlias
+
+import chex
+from gymnax.environments import spaces as gymnax_spaces
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adjax import arrays
+from adjax import types
+
+# One of gymnax's.
+Space: TypeAlias = Any
+
+# A bound that is larger than this is none: many write the largest float.
+_LARGEST_BOUND = 1e18
+# The most values of a Discrete observation: each has a row of its own.
+MOST_IDS = 8192
+
+
+class Part(NamedTuple):
+  """One array of an observation.
+
+  Attributes:
+    name: where it stands in the observation, '' for the observation itself.
+    shape: its own.
+    dtype: its own.
+    low: [*shape], the least value of each entry, -inf where there is none.
+    high: [*shape], the greatest value of each entry, inf where there is none.
+    is_id: whether it is a name and not a quantity, as Discrete is.
+  """
+  name: str
+  shape: tuple[int, ...]
+  dtype: np.dtype
+  low: np.ndarray
+  high: np.ndarray
+  is_id: bool
+
+  @property
+  def size(self) -> int:
+    """How many entries it has."""
+    return math.prod(self.shape)
+
+  @property
+  def is_integer(self) -> bool:
+    """Whether its entries are whole numbers."""
+    return self.dtype.kind in 'biu'
+
+  @property
+  def bounded(self) -> np.ndarray:
+    """Which entries have both bounds [*shape]."""
+    return np.isfinite(self.low) & np.isfinite(self.high)
+
+  @property
+  def values(self) -> np.ndarray:
+    """How many values an entry may take [*shape]; inf if it is no integer."""
+    return np.where(
+        self.is_integer & self.bounded, self.high - self.low + 1, np.inf)
+
+  @property
+  def is_image(self) -> bool:
+    """Whether it is pixels from 0 to 255."""
+    return (len(self.shape) == 3 and self.dtype == np.uint8
+            and not self.low.any() and bool((self.high == 255).all()))
+
+
+class Packed(NamedTuple):
+  """What observations are, as histories hold them.
+
+  Attributes:
+    parts: of an observation, in their order.
+    shape: of the whole: that of its only part, or a vector's.
+    dtype: of the whole, which holds every part exactly.
+  """
+  parts: tuple[Part, ...]
+  shape: tuple[int, ...]
+  dtype: np.dtype
+
+  def split(self, obs: chex.Array) -> Iterator[tuple[Part, chex.Array]]:
+    """Each part of observations [..., *O], and it as [..., its shape]."""
+    arrays.check('obs [*B, *O] any', obs, O=self.shape)
+    batch = obs.shape[:obs.ndim - len(self.shape)]
+    flat = obs.reshape(*batch, -1)
+    start = 0
+    for part in self.parts:
+      yield part, flat[..., start:start + part.size].reshape(
+          *batch, *part.shape)
+      start += part.size
+
+
+def observation(env: types.Env, space: Space | None = None) -> Packed:
+  """What an environment shows.
+
+  Args:
+    env: the environment.
+    space: of what is looked at, if not its observation space.
+
+  Raises:
+    ValueError: if its observation space is none that is understood; it names
+      the part.
+  """
+  if space is None:
+    space = _space(env)
+  # Bounds may be made of arrays, also while a program is traced.
+  with jax.ensure_compile_time_eval():
+    parts = tuple(_parts(env, space, ''))
+  if isinstance(space, (gymnax_spaces.Discrete, gymnax_spaces.Box)):
+    return Packed(parts, parts[0].shape, parts[0].dtype)
+  return Packed(parts, (sum(part.size for part in parts),), _common(parts))
+
+
+def pack(env: types.Env, obs: types.PyTree) -> chex.Array:
+  """An observation as histories hold it [*O]."""
+  space = _space(env)
+  whole = observation(env)
+  leaves = list(_leaves(space, obs))
+  if len(whole.parts) == 1 and whole.shape == whole.parts[0].shape:
+    return jnp.asarray(leaves[0]).astype(whole.dtype)
+  return jnp.concatenate([
+      jnp.asarray(leaf).reshape(part.size).astype(whole.dtype)
+      for part, leaf in zip(whole.parts, leaves)])
+
+
+def unpack(env: types.Env, obs: chex.Array) -> types.PyTree:
+  """The observation that was packed: dicts and tuples as its space says."""
+  parts = iter([x.astype(part.dtype) for part, x
+                in observation(env).split(obs)])
+
+  def build(space: Space) -> types.PyTree:
+    if isinstance(space, gymnax_spaces.Dict):
+      return {name: build(space.spaces[name]) for name in _names(space)}
+    if isinstance(space, gymnax_spaces.Tuple):
+      return tuple(build(one) for one in space.spaces)
+    return next(parts)
+
+  return build(_space(env))
+
+
+def _space(env: types.Env) -> Space:
+  with jax.ensure_compile_time_eval():
+    return env.observation_space(env.default_params)
+
+
+def _parts(env: types.Env, space: Space, name: str) -> Iterator[Part]:
+  if isinstance(space, gymnax_spaces.Dict):
+    for key in _names(space):
+      yield from _parts(env, space.spaces[key], f'{name}[{key!r}]')
+  elif isinstance(space, gymnax_spaces.Tuple):
+    for index, one in enumerate(space.spaces):
+      yield from _parts(env, one, f'{name}[{index}]')
+  else:
+    yield _part(env, space, name)
+
+
+def _part(env: types.Env, space: Space, name: str) -> Part:
+  """One array of an observation, or an error that names it."""
+  where = f'env={env.name}: its observation{name}'
+  if isinstance(space, gymnax_spaces.Discrete):
+    if not 1 <= space.n <= MOST_IDS:
+      raise ValueError(
+          f'{where} must have from 1 to {MOST_IDS} values, not {space.n}: each '
+          'is an id with a row of its own; a Box is for quantities')
+    return Part(name, (), np.dtype(np.int32), np.zeros(()),
+                np.array(space.n - 1.0), True)
+  if not isinstance(space, gymnax_spaces.Box):
+    raise ValueError(
+        f'{where} must be a Discrete, a Box, or a Dict or Tuple of these, not '
+        f'{space}')
+  dtype = np.dtype(space.dtype)
+  if dtype.kind not in 'biuf':
+    raise ValueError(
+        f'{where} must be of bools, integers or floats, not {dtype}')
+  shape = tuple(space.shape)
+  if 0 in shape:
+    raise ValueError(f'{where} must have an entry, not shape {shape}')
+  low, high = (
+      np.broadcast_to(np.asarray(bound, np.float64), shape)
+      for bound in (space.low, space.high))
+  if np.isnan(low).any() or np.isnan(high).any() or (low > high).any():
+    raise ValueError(f'{where} must have bounds with low at most high, not '
+                     f'{space}')
+  low = np.where(low < -_LARGEST_BOUND, -np.inf, low)
+  high = np.where(high > _LARGEST_BOUND, np.inf, high)
+  if dtype.kind in 'iu':  # As many as it can hold are as good as no bounds.
+    ends = np.iinfo(dtype)
+    if dtype.itemsize > 2:
+      low = np.where(low <= ends.min, -np.inf, low)
+      high = np.where(high >= ends.max, np.inf, high)
+    else:
+      low, high = np.maximum(low, ends.min), np.minimum(high, ends.max)
+  return Part(name, shape, dtype, low, high, False)
+
+
+def _common(parts: tuple[Part, ...]) -> np.dtype:
+  """The smallest dtype that holds all parts exactly."""
+  if all(part.is_integer for part in parts):
+    for dtype in map(np.dtype, ('int8', 'uint8', 'int16', 'int32')):
+      ends = np.iinfo(dtype)
+      if all((part.low >= ends.min).all() and (part.high <= ends.max).all()
+             for part in parts):
+        return dtype
+    return np.dtype(np.int32)
+  return np.dtype(np.float32)
+
+
+def _names(space: gymnax_spaces.Dict) -> list[Any]:
+  """Keys of a Dict in the order of its parts."""
+  spaces = space.spaces
+  ordered = isinstance(spaces, collections.OrderedDict)
+  return list(spaces) if ordered else sorted(spaces)
+
+
+def _leaves(space: Space, obs: types.PyTree) -> Iterator[chex.Array]:
+  """The arrays of an observation in the order of its parts."""
+  if isinstance(space, gymnax_spaces.Dict):
+    for name in _names(space):
+      inner = obs[name] if isinstance(obs, Mapping) else getattr(obs, name)
+      yield from _leaves(space.spaces[name], inner)
+  elif isinstance(space, gymnax_spaces.Tuple):
+    for index, one in enumerate(space.spaces):
+      yield from _leaves(one, obs[index])
+  else:
+    yield obs
