@@ -344,7 +344,7 @@ class Adapter(environment.Environment):
     arrays.check('action [] integer, params.permutation [A] integer',
                  action, params.permutation, A=self.num_actions)
     space = self.inner.action_space(params.inner)
-    action = params.permutation[action.astype(jnp.int32)]
+    action = params.permutation[jnp.int32(action)]
     if self._lattice is None:
       return action.astype(space.dtype)
     share = jnp.asarray(self._lattice)[action].reshape(space.shape)

@@ -7,6 +7,8 @@ from adjax.experiment.specification import Data
 from adjax.experiment.specification import Evaluate
 from adjax.experiment.specification import Experiment
 from adjax.learners import actor_critic
+from adjax.methods import distill
+from adjax.models import transformer
 
 # A point whose goal is drawn for a history; by --set tasks.env_id=NAME, any
 # environment that draws a task in reset or has three actions to permute. And
@@ -14,6 +16,7 @@ from adjax.learners import actor_critic
 GYMNAX = Experiment(
     name='gymnax', tasks=adapters.Config('PointRobot-misc', episode_length=100),
     source=actor_critic.PPO, data=Data(histories=1, episodes=20),
+    model=transformer.Config(window=400), method=distill.Config(length=600),
     evaluate=Evaluate(episodes=20, runs=1, held_out_runs=8, reference_runs=2))
 
 CARTPOLE = Experiment(
@@ -26,6 +29,7 @@ CARTPOLE = Experiment(
         learning_rate=1e-3, rollout=64, epochs=8, hidden=(64, 64),
         normalise_advantages=True),
     data=Data(histories=4, episodes=20, episode_stride=2),
+    model=transformer.Config(window=600), method=distill.Config(length=900),
     evaluate=Evaluate(episodes=10, runs=1, held_out_runs=8, reference_runs=2))
 
 PRESETS = [
