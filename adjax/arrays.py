@@ -4,6 +4,8 @@ Only shapes and dtypes are looked at: it works on tracers, and in a compiled
 program nothing of it is left.
 """
 
+from collections.abc import Iterator
+import contextlib
 import functools
 import re
 from typing import Any
@@ -11,6 +13,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+
+@contextlib.contextmanager
+def standard_promotion() -> Iterator[None]:
+  """Within, JAX promotes dtypes and ranks as it does by default.
+
+  What stands in programs here relies on it, whatever a user has set for theirs.
+  """
+  with (jax.numpy_dtype_promotion('standard'),
+        jax.numpy_rank_promotion('allow')):
+    yield
+
 
 _KINDS = {
     'bool': (np.bool_,), 'float': (jnp.floating,), 'integer': (jnp.integer,),

@@ -19,6 +19,7 @@ STARTS = ('uniform', 'clipped', 'mixture')
 
 @functools.partial(
     jax.jit, static_argnames=('learner', 'num_histories', 'num_steps'))
+@arrays.standard_promotion()
 def generate(
     learner: types.Learner, tasks: types.Task, key: chex.PRNGKey,
     num_histories: int, num_steps: int,

@@ -150,6 +150,7 @@ def num_tasks(tasks: Task) -> int:
 BLOCK = 50
 
 
+@arrays.standard_promotion()
 def unroll(
     learner: Learner, task: Task, key: chex.PRNGKey, num_steps: int
 ) -> tuple[History, chex.Array]:

@@ -62,9 +62,9 @@ ROWS = (
         'slot = (cache.time + (cache.time >= window)) % window', 'models',
         'are_the_full_pass and transformer-13'),
     Row('decoding_turns_keys_too_far', 'adjax/models/transformer.py',
-        '(keys, k, (0, slot, 0))',
+        '(keys, k, (start, slot, start))',
         '(keys, rotate(k, rotary_table(k.shape[-1], jnp.ones(1))), '
-        '(0, slot, 0))',
+        '(start, slot, start))',
         'models', 'are_the_full_pass and transformer-13'),
     Row('attention_reaches_one_step_too_far', 'adjax/models/transformer.py',
         '(ago < window)', '(ago <= window)', 'models',

@@ -152,3 +152,21 @@ def test_every_action_is_drawn_anew():
   pairs = np.zeros((5, 5))
   np.add.at(pairs, (action[:-1], action[1:]), 1)
   assert pairs.min() > 15 and pairs.max() < 70  # 40 each, give or take 6.
+
+
+@pytest.mark.parametrize('option, value', [
+    ('jax_enable_x64', True), ('jax_numpy_dtype_promotion', 'strict'),
+    ('jax_numpy_rank_promotion', 'raise')])
+def test_what_is_set_of_jax_changes_no_history(params, option, value):
+  """Neither what a user's own programs count in, nor what these refuse."""
+  task = jax.tree.map(lambda x: x[0], TASKS.held_out)
+  shapes = lambda: jax.eval_shape(
+      lambda params: types.unroll(
+          in_context.in_context(TASKS.env, MODEL, params), task,
+          jax.random.key(0), 60), params)
+  expected, before = shapes(), getattr(jax.config, option)
+  try:
+    jax.config.update(option, value)
+    assert shapes() == expected
+  finally:
+    jax.config.update(option, before)

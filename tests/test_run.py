@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import jax
 import matplotlib.pyplot as plt
@@ -298,10 +301,10 @@ def test_the_water_maze_is_learned_from_frames_and_drawn(tmp_path):
 
 
 @pytest.mark.parametrize('assignments', [
-    ('data.store=STORE',), pytest.param((), marks=pytest.mark.long),
+    (), ('data.store=STORE',),
     pytest.param(('data.regenerate_every=1',), marks=pytest.mark.long),
     pytest.param(('method=rl2',), marks=pytest.mark.long)],
-    ids=['store', 'memory', 'regenerated', 'online'])
+    ids=['memory', 'store', 'regenerated', 'online'])
 @pytest.mark.four_devices
 def test_no_operation_outside_a_program_meets_several_devices(
     tmp_path, monkeypatch, assignments):
@@ -427,3 +430,18 @@ def test_a_run_prints_nothing_and_sets_nothing(tmp_path, capfd, caplog):
   assert capfd.readouterr().out == ''
   assert any('epoch 1/3' in record.message for record in caplog.records)
   assert jax.config.values == before
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('setting', [
+    {'JAX_ENABLE_X64': '1'},
+    {'JAX_NUMPY_DTYPE_PROMOTION': 'strict',
+     'JAX_NUMPY_RANK_PROMOTION': 'raise'}], ids=['64 bits', 'strictly'])
+def test_a_run_is_made_whatever_is_set_of_jax(setting, tmp_path):
+  done = subprocess.run(
+      [sys.executable, '-m', 'adjax.cli', 'run', f'--workdir={tmp_path}/run',
+       '--mesh=data:1', *(f'--set={text}' for text in tiny.QUICK)],
+      env=os.environ | setting | {'JAX_PLATFORMS': 'cpu'}, check=False,
+      capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  assert (tmp_path / 'run' / 'result.json').exists()

@@ -115,7 +115,7 @@ def _wrap(body: Callable[[], int | None]) -> Callable[[Sequence[str]], int]:
       # jax speaks of the accelerators it looked for in vain.
       logging.set_verbosity(logging.WARNING)
     for number in signal.SIGTERM, signal.SIGINT:
-      signal.signal(number, lambda number, frame: os._exit(128 + number))
+      signal.signal(number, signal.SIG_DFL)  # Also in the middle of a program.
     try:
       if len(argv) > 1:
         raise ValueError(f'unexpected argument {argv[1]!r}; fields are set '

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adjax import arrays
 from adjax import devices
 from adjax import metrics
 from adjax import types
@@ -31,6 +32,7 @@ from adjax.storage import checkpoint
 from adjax.storage import files
 
 
+@arrays.standard_promotion()
 def run(
     experiment: specification.Experiment, workdir: str | os.PathLike[str],
     progress: progress_lib.Progress | None = None,

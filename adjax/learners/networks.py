@@ -163,7 +163,7 @@ def _numbers(
   free = np.flatnonzero(~bounded)
   mean, deviation = (0, 1) if scale is None else scale
   return scaled.at[..., free].set(
-      soften((scaled[..., free] - mean) / deviation))
+      soften((scaled[..., free] - mean) / deviation).astype(scaled.dtype))
 
 
 def _digits(

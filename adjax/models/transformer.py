@@ -144,12 +144,13 @@ class Transformer(sequence_model.SequenceModel):
     window = self.config.window
     x = self.embedding(inputs, True)
     slot = cache.time % window
+    start = jnp.zeros_like(slot)  # Indices are of one dtype.
     filled = jnp.arange(window) <= cache.time
     layers = []
     for block, (keys, values) in zip(self.blocks, cache.layers):
       q, k, v = block.heads(x, cache.rotary)
-      keys = jax.lax.dynamic_update_slice(keys, k, (0, slot, 0))
-      values = jax.lax.dynamic_update_slice(values, v, (0, slot, 0))
+      keys = jax.lax.dynamic_update_slice(keys, k, (start, slot, start))
+      values = jax.lax.dynamic_update_slice(values, v, (start, slot, start))
       scores = jnp.where(filled, _scores(q, keys), -jnp.inf)
       attended = jnp.einsum('hqk,hkd->hqd', jax.nn.softmax(scores), values)
       x = block.mix(x, attended, True)
