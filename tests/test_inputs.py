@@ -102,15 +102,19 @@ def draw(space, key, high=None):
       space.shape == (5,)) else drawn
 
 
+def high(name):
+  """How far observations reach that have no bounds."""
+  if 'without bounds' not in name:
+    return None
+  return CLOCK[1] if 'clock' in name else float(name.split()[3])
+
+
 def histories_of(name, key):
   """A batch in which the action is told by the input."""
   space, action = CASES[name]
   env = test_spaces.Shown(space)
   keys = jax.random.split(key, (BATCH, LENGTH + 1))
-  high = None
-  if 'without bounds' in name:
-    high = CLOCK[1] if 'clock' in name else float(name.split()[3])
-  obs = jax.vmap(jax.vmap(lambda key: draw(space, key, high)))(keys)
+  obs = jax.vmap(jax.vmap(lambda key: draw(space, key, high(name))))(keys)
   reward = jnp.zeros(keys.shape)
   if name.startswith('a reward'):
     reward = action * jax.random.uniform(key, keys.shape)
@@ -125,7 +129,8 @@ def histories_of(name, key):
 
 @pytest.mark.parametrize('name', CASES)
 def test_it_is_learned_in_400_updates(name):
-  env = test_spaces.Shown(CASES[name][0])
+  space = CASES[name][0]
+  env = test_spaces.Shown(space, draw(space, jax.random.key(0), high(name)))
   params = environment.EnvParams(max_steps_in_episode=20)
   some = jax.tree.map(lambda x: jnp.array([x, x]), params)
   type(env).default_params = params
