@@ -123,6 +123,17 @@ def _shard(tree: PyTree, number: int, axes: str | tuple[str, ...]) -> PyTree:
   return jax.tree.map(lay, tree)
 
 
+def evenly(tree: PyTree) -> PyTree:
+  """What a program returns: axes [N] that do not divide are copied to all.
+
+  JAX before 0.8 has no name for the sharding that a compiler finds for them.
+  """
+  number = seed_size() * data_size()
+  return jax.tree.map(
+      lambda x: x if x.shape[0] % number == 0 else
+      jax.lax.with_sharding_constraint(x, PartitionSpec()), tree)
+
+
 def map_seeds(function: Callable[[PyTree], PyTree], per_seed: PyTree) -> PyTree:
   """function for every training seed [seeds] of a tree.
 

@@ -127,7 +127,8 @@ def test_bad_input_is_one_clear_line(tmp_path):
   found = subprocess.run(
       [sys.executable, '-c', PROGRAM], cwd=ROOT, capture_output=True, text=True,
       input='\n'.join(lines).replace('FOLDER', str(tmp_path)),
-      env=os.environ | {'JAX_PLATFORMS': 'cpu'})
+      # Devices can be counted once in a process, and these are many starts.
+      env=os.environ | {'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': '2'})
   *said, rest = found.stderr.split('exit 1\n')
   assert len(said) == len(REFUSED) and not rest, found.stderr
   for (_, message), text in zip(REFUSED, said):

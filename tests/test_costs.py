@@ -56,6 +56,8 @@ class Costs(clock_lib.Clock):
     'memory', *(pytest.param(name, marks=pytest.mark.long)
                 for name in ('online', 'regenerated', 'store'))])
 @pytest.mark.on_cpu
+@pytest.mark.skipif(jax.__version_info__ < (0, 8),
+                    reason='bounds are of a later compiler')
 def test_programs_cost_no_more_than_before(name):
   setup = setup_lib.make(EXPERIMENTS[name](), 'data:1')
   clock = Costs()

@@ -48,7 +48,7 @@ def collectives(program):
 def generate(tasks, key):
   history, finite = histories.run(
       SOURCE, *histories.repeat(tasks, key, 2), 60, devices.shard_over_all)
-  return histories.streams((history, finite))
+  return devices.evenly(histories.streams((history, finite)))
 
 
 @functools.cache

@@ -179,9 +179,9 @@ class InMemory(Histories):
     def generate(
         tasks: types.Task, key: chex.PRNGKey
     ) -> tuple[types.History, chex.Array]:
-      return histories.streams(histories.run(
+      return devices.evenly(histories.streams(histories.run(
           self._source, *histories.repeat(tasks, key, data.histories),
-          self._steps, devices.shard_over_all))
+          self._steps, devices.shard_over_all)))
 
     def select(
         history: types.History, finite: chex.Array

@@ -64,9 +64,10 @@ class Stored(data.Histories):
     ) -> tuple[tuple[types.History, chex.Array], chex.Array]:
       history, finite = histories.streams(histories.run(
           self._source, tasks, keys, self._steps))
-      return histories.select_episodes(
+      history, steps = histories.select_episodes(
           history, finite, options.episode_stride, options.last_episodes,
-          self._bound), finite
+          self._bound)
+      return (devices.evenly(history), steps), devices.evenly(finite)
 
     (one, _), _ = jax.eval_shape(generate, *self._some(np.arange(1)))
     self._row = jax.tree.map(lambda x: np.zeros(x.shape[2:], x.dtype), one)
