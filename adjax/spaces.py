@@ -1,4 +1,4 @@
-"""Observation and action spaces, understood in one place.
+"""Observation spaces, understood in one place.
 
 gymnax's spaces: Discrete, Box of floats, integers and bools, bounded or not,
 and Dict and Tuple of these, nested. An observation that has several parts is
@@ -7,6 +7,7 @@ environment shows; what is seen of it is told part by part.
 """
 
 import collections
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import math
@@ -36,14 +37,12 @@ class Part(NamedTuple):
   """One array of an observation.
 
   Attributes:
-    name: where it stands in the observation, '' for the observation itself.
     shape: its own.
     dtype: its own.
     low: [*shape], the least value of each entry, -inf where there is none.
     high: [*shape], the greatest value of each entry, inf where there is none.
     is_id: whether it is a name and not a quantity, as Discrete is.
   """
-  name: str
   shape: tuple[int, ...]
   dtype: np.dtype
   low: np.ndarray
@@ -117,7 +116,7 @@ def observation(env: types.Env, space: Space | None = None) -> Packed:
     space = _space(env)
   # Bounds may be made of arrays, also while a program is traced.
   with jax.ensure_compile_time_eval():
-    parts = tuple(_parts(env, space, ''))
+    parts = tuple(_part(env, one, name) for name, one, _ in _walk(space))
   if isinstance(space, (gymnax_spaces.Discrete, gymnax_spaces.Box)):
     return Packed(parts, parts[0].shape, parts[0].dtype)
   return Packed(parts, (sum(part.size for part in parts),), _common(parts))
@@ -126,8 +125,8 @@ def observation(env: types.Env, space: Space | None = None) -> Packed:
 def pack(env: types.Env, obs: types.PyTree) -> chex.Array:
   """An observation as histories hold it [*O]."""
   space = _space(env)
-  whole = observation(env)
-  leaves = list(_leaves(space, obs))
+  whole = observation(env, space)
+  leaves = [leaf for _, _, leaf in _walk(space, obs)]
   if len(whole.parts) == 1 and whole.shape == whole.parts[0].shape:
     return jnp.asarray(leaves[0]).astype(whole.dtype)
   return jnp.concatenate([
@@ -137,17 +136,30 @@ def pack(env: types.Env, obs: types.PyTree) -> chex.Array:
 
 def unpack(env: types.Env, obs: chex.Array) -> types.PyTree:
   """The observation that was packed: dicts and tuples as its space says."""
+  space = _space(env)
   parts = iter([x.astype(part.dtype) for part, x
-                in observation(env).split(obs)])
+                in observation(env, space).split(obs)])
+  return map_parts(lambda one: next(parts), space)
 
-  def build(space: Space) -> types.PyTree:
-    if isinstance(space, gymnax_spaces.Dict):
-      return {name: build(space.spaces[name]) for name in _names(space)}
-    if isinstance(space, gymnax_spaces.Tuple):
-      return tuple(build(one) for one in space.spaces)
-    return next(parts)
 
-  return build(_space(env))
+def map_parts(
+    function: Callable[..., Any], space: Space, *obs: types.PyTree
+) -> types.PyTree:
+  """A function of each part: dicts and tuples as the space says.
+
+  Args:
+    function: (space of a part, that part of each observation) -> anything.
+    space: of the observations.
+    *obs: observations.
+  """
+  if isinstance(space, gymnax_spaces.Dict):
+    return {name: map_parts(function, space.spaces[name],
+                            *(_get(x, name) for x in obs))
+            for name in _names(space)}
+  if isinstance(space, gymnax_spaces.Tuple):
+    return tuple(map_parts(function, *some)
+                 for some in zip(space.spaces, *obs, strict=True))
+  return function(space, *obs)
 
 
 def _space(env: types.Env) -> Space:
@@ -155,15 +167,20 @@ def _space(env: types.Env) -> Space:
     return env.observation_space(env.default_params)
 
 
-def _parts(env: types.Env, space: Space, name: str) -> Iterator[Part]:
+def _walk(
+    space: Space, obs: types.PyTree = None, name: str = ''
+) -> Iterator[tuple[str, Space, types.PyTree]]:
+  """(where it stands, its space, it) of each part of an observation, if any."""
   if isinstance(space, gymnax_spaces.Dict):
     for key in _names(space):
-      yield from _parts(env, space.spaces[key], f'{name}[{key!r}]')
+      yield from _walk(space.spaces[key], None if obs is None else
+                       _get(obs, key), f'{name}[{key!r}]')
   elif isinstance(space, gymnax_spaces.Tuple):
     for index, one in enumerate(space.spaces):
-      yield from _parts(env, one, f'{name}[{index}]')
+      yield from _walk(one, None if obs is None else obs[index],
+                       f'{name}[{index}]')
   else:
-    yield _part(env, space, name)
+    yield name, space, obs
 
 
 def _part(env: types.Env, space: Space, name: str) -> Part:
@@ -174,8 +191,8 @@ def _part(env: types.Env, space: Space, name: str) -> Part:
       raise ValueError(
           f'{where} must have from 1 to {MOST_IDS} values, not {space.n}: each '
           'is an id with a row of its own; a Box is for quantities')
-    return Part(name, (), np.dtype(np.int32), np.zeros(()),
-                np.array(space.n - 1.0), True)
+    return Part((), np.dtype(np.int32), np.zeros(()), np.array(space.n - 1.0),
+                True)
   if not isinstance(space, gymnax_spaces.Box):
     raise ValueError(
         f'{where} must be a Discrete, a Box, or a Dict or Tuple of these, not '
@@ -202,7 +219,7 @@ def _part(env: types.Env, space: Space, name: str) -> Part:
       high = np.where(high >= ends.max, np.inf, high)
     else:
       low, high = np.maximum(low, ends.min), np.minimum(high, ends.max)
-  return Part(name, shape, dtype, low, high, False)
+  return Part(shape, dtype, low, high, False)
 
 
 def _common(parts: tuple[Part, ...]) -> np.dtype:
@@ -224,14 +241,6 @@ def _names(space: gymnax_spaces.Dict) -> list[Any]:
   return list(spaces) if ordered else sorted(spaces)
 
 
-def _leaves(space: Space, obs: types.PyTree) -> Iterator[chex.Array]:
-  """The arrays of an observation in the order of its parts."""
-  if isinstance(space, gymnax_spaces.Dict):
-    for name in _names(space):
-      inner = obs[name] if isinstance(obs, Mapping) else getattr(obs, name)
-      yield from _leaves(space.spaces[name], inner)
-  elif isinstance(space, gymnax_spaces.Tuple):
-    for index, one in enumerate(space.spaces):
-      yield from _leaves(one, obs[index])
-  else:
-    yield obs
+def _get(obs: types.PyTree, name: Any) -> types.PyTree:
+  """What an observation of a Dict has of a name: a mapping's, or a class's."""
+  return obs[name] if isinstance(obs, Mapping) else getattr(obs, name)

@@ -24,36 +24,36 @@ _WINDOWS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 
 def main() -> None:
   """Trains, and prints a line for each length of context."""
+  from adjax import config
   from adjax import histories
-  from adjax.experiment import clock as clock_lib
-  from adjax.experiment import run
-  from adjax.experiment import setup as setup_lib
   from adjax.models import in_context
+  from experiments import training
   experiment = launcher.experiment()
-  setup = setup_lib.make(experiment, 'data:1')
-  clock = clock_lib.Clock(setup.mesh)
-  data = run.make_data(setup, clock, console.Console())
-  states = run.init_states(setup, clock)
-  data.compile(states)
-  data.begin()
-  states = data.scale(states)
+  data, model = experiment.data, experiment.model
+  config.check('model', type(model).__module__, hasattr(model, 'window'),
+               'one with a window')
+  config.check('data', data, data is not None, 'there: histories are looked at')
+  setup, _, source, states = training.begin(
+      experiment, 'data:1', console.Console())
   for number in range(1, setup.trainer.epochs + 1):
-    states, _ = data.epoch(number, states)
+    states, _ = source.epoch(number, states)
   params = jax.tree.map(lambda x: x[0], states.params)
-  data.release()
+  source.release()
 
-  window, episode = experiment.model.window, setup.tasks.episode_length
+  window, episode = model.window, setup.tasks.episode_length
   given = [round(share * window) for share in _WINDOWS]
   targets = window // 4
-  stride = experiment.data.episode_stride
-  episodes = -(-(max(given) + targets) // episode)
-  history, finite = histories.streams(histories.generate(
-      setup.source, setup.tasks.validation, setup.keys.held_out, 16,
-      episodes * stride * episode))
-  history, _ = histories.select_episodes(
-      history, finite, stride, 0, episodes * episode)
-  inputs = in_context.inputs_of(history)
   end = max(given) + targets
+  episodes = -(-end // episode)
+  selected = histories.select(*histories.streams(histories.generate(
+      setup.source, setup.tasks.validation, setup.keys.held_out, 16,
+      episodes * data.episode_stride * episode)), data.episode_stride, 0,
+                              episodes * episode)
+  config.check('tasks', f'{selected.steps} steps', selected.steps >= end,
+               f'of histories of {end} steps: episodes end too early')
+  history = jax.tree.map(
+      lambda x: x[:int(selected.num_streams)], selected.history)
+  inputs = in_context.inputs_of(history)
 
   @jax.jit
   def loss(params, inputs, actions):
@@ -64,7 +64,7 @@ def main() -> None:
 
   print(f'loss at steps {max(given)} to {end} of {len(history.done)} '
         f'histories; W={window}, L={setup.trainer.length}, '
-        f'{experiment.model.layers} layers')
+        f'{model.layers} layers')
   found = []
   for steps in given:
     cut = slice(end - targets - steps, end)

@@ -1,5 +1,6 @@
 """The benchmarks: their peers learn as ours do, their figures are right."""
 
+import functools
 import json
 import pathlib
 import subprocess
@@ -117,7 +118,7 @@ program.launcher.start(program.main, [
 
 
 def test_the_updates_that_are_timed_are_those_of_an_epoch():
-  """The program that is timed trains: its loss falls, its state has moved."""
+  """The program that is timed trains: all of its updates move the weights."""
   history = types.History(
       jnp.zeros((2, 20, 2), jnp.int8), jnp.zeros((2, 20), jnp.int8),
       jnp.zeros((2, 20)), jnp.zeros((2, 20), bool))
@@ -127,6 +128,16 @@ def test_the_updates_that_are_timed_are_those_of_an_epoch():
   assert compiling > 0 and int(state.step) == 3
   assert np.isfinite(trained['loss']).all() and not trained['skipped'].any()
   assert trained['loss'].shape == (3,)
+  trainer = train.make_trainer(train.make_model(64, 8), 8, 4)
+  first = trainer.init(jax.random.key(0))
+  expected = jax.lax.scan(
+      lambda state, _: trainer.update(state, histories.gather(
+          history, *trainer.subsequences(state.key, 2, 20)[0], 8)),
+      first, None, 3)[0]
+  jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6),
+               state.params, expected.params)
+  assert any((a != b).any() for a, b in zip(
+      jax.tree.leaves(first.params), jax.tree.leaves(state.params)))
 
 
 def test_collectives_are_counted_in_the_text_of_a_program():

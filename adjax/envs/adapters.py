@@ -15,7 +15,6 @@ whatever the environment gives.
 """
 
 from collections.abc import Iterator
-from collections.abc import Mapping
 import contextlib
 import dataclasses
 import difflib
@@ -61,8 +60,7 @@ _Size = Annotated[int, config_lib.Bound(
 @contextlib.contextmanager
 def _as_written() -> Iterator[None]:
   """jax as gymnax's own code takes it to be: 32 bits, and free promotion."""
-  with (enable_x64(False), jax.numpy_dtype_promotion('standard'),
-        jax.numpy_rank_promotion('allow')):
+  with enable_x64(False), arrays.standard_promotion():
     yield
 
 
@@ -245,7 +243,8 @@ class Adapter(environment.Environment):
     key, task = jax.random.key(0), self._default
     spaces.observation(self)
     obs, state = jax.eval_shape(self.reset, key, task)
-    arrays.check_like('observation', obs, _structs(self._space))
+    arrays.check_like('observation', obs, spaces.map_parts(
+        lambda one: jax.ShapeDtypeStruct(one.shape, one.dtype), self._space))
     jax.eval_shape(self.step, key, state, jnp.int8(0), task)
     if type(self.inner).step is not environment.Environment.step:
       out = jax.eval_shape(
@@ -377,7 +376,8 @@ class Adapter(environment.Environment):
     """An observation as its space declares it."""
     if isinstance(self._entries, slice):
       obs = jnp.asarray(obs)[self._entries]
-    return _cast(obs, self._space)
+    return spaces.map_parts(
+        lambda one, x: jnp.asarray(x).astype(one.dtype), self._space, obs)
 
   def _hold(self, state: types.PyTree) -> types.PyTree:
     """A state in the dtypes of the state that a reset returns."""
@@ -426,25 +426,6 @@ def _lattice(space: gymnax_spaces.Space, bins: int) -> np.ndarray | None:
       f'of the dimensions, and not {bins}**{dimensions}')
   shares = np.linspace(0, 1, bins, dtype=np.float32)
   return np.array(list(itertools.product(shares, repeat=dimensions)))
-
-
-def _cast(obs: types.PyTree, space: gymnax_spaces.Space) -> types.PyTree:
-  if isinstance(space, gymnax_spaces.Dict):
-    given = obs if isinstance(obs, Mapping) else vars(obs)
-    return {name: _cast(given[name], part)
-            for name, part in space.spaces.items()}
-  if isinstance(space, gymnax_spaces.Tuple):
-    return tuple(_cast(x, part)
-                 for x, part in zip(obs, space.spaces, strict=True))
-  return jnp.asarray(obs).astype(space.dtype)
-
-
-def _structs(space: gymnax_spaces.Space) -> types.PyTree:
-  if isinstance(space, gymnax_spaces.Dict):
-    return {name: _structs(part) for name, part in space.spaces.items()}
-  if isinstance(space, gymnax_spaces.Tuple):
-    return tuple(map(_structs, space.spaces))
-  return jax.ShapeDtypeStruct(space.shape, space.dtype)
 
 
 def tasks(config: Config) -> types.TaskDistribution:

@@ -24,9 +24,8 @@ def check(tasks: types.TaskDistribution) -> None:
   """
   spaces.observation(tasks.env)
   actions = stepping.num_actions(tasks.env)
-  params = jax.tree.map(jnp.asarray, tasks.env.default_params)
   for name in _SETS:
-    _check_set(name, getattr(tasks, name), params)
+    _check_set(name, getattr(tasks, name), tasks.env.default_params)
   _check_disjoint(tasks)
   for name in _SETS:
     some = getattr(tasks, name)

@@ -129,11 +129,15 @@ class Histories(Online):
       self, row: types.PyTree, num_streams: int, steps: int
   ) -> tuple[np.ndarray, np.ndarray]:
     """Streams and starts [B] of a sample of rows of these shapes."""
-    length = self._setup.trainer.length
-    number = max(1, min(_SAMPLE, _SAMPLE_BYTES // (length * memory.size(row))))
+    number, length = self._sample_size(row), self._setup.trainer.length
     rng = np.random.default_rng(self._setup.experiment.seed)
     return (rng.integers(0, num_streams, number),
             rng.integers(0, steps - length + 1, number))
+
+  def _sample_size(self, row: types.PyTree) -> int:
+    """How many subsequences a sample has of rows of these shapes."""
+    each = self._setup.trainer.length * memory.size(row)
+    return max(1, min(_SAMPLE, _SAMPLE_BYTES // each))
 
   def _generated(self, steps: int) -> None:
     """Reports how fast histories of so many steps in all were generated."""
@@ -214,10 +218,9 @@ class InMemory(Histories):
 
   def _sample(self) -> types.History:
     history, steps, num_streams = self.selected
-    row = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), history)
-    streams, starts = self._places(
-        row, int(devices.fetch(num_streams)), int(devices.fetch(steps)))
+    bounds = devices.fetch((num_streams, steps))
+    streams, starts = self._places(_row(history), int(bounds[0]),
+                                   int(bounds[1]))
     program = self._clock.compile(
         lambda history, streams, starts: histories.gather(
             history, streams, starts, self._setup.trainer.length).rows,
@@ -255,7 +258,8 @@ class Regenerated(Histories):
       made = jax.lax.cond(renew, lambda: make(key), lambda: made)
       selected = made[0]
       streams, starts = histories.sample_subsequences(
-          key, selected.num_streams, selected.steps, _SAMPLE, trainer.length)
+          jax.random.fold_in(key, 1), selected.num_streams, selected.steps,
+          self._sample_size(_row(selected.history)), trainer.length)
       rows = histories.gather(
           selected.history, streams, starts, trainer.length).rows
       found = sequence_model.statistics(setup.tasks.env, rows.obs, rows.reward)
@@ -301,3 +305,9 @@ class Regenerated(Histories):
   def release(self) -> None:
     """As Online.release."""
     self._made = None
+
+
+def _row(history: types.History) -> types.History:
+  """The shapes of one step of histories [S, T]."""
+  return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), history)

@@ -5,7 +5,6 @@ from collections.abc import Generator
 from collections.abc import Iterator
 import contextlib
 import functools
-import hashlib
 import os
 from typing import Any
 
@@ -22,6 +21,7 @@ from adjax.experiment import setup as setup_lib
 from adjax.experiment import specification
 from adjax.methods import training
 from adjax.storage import files
+from adjax.storage import seal
 from adjax.storage import store
 
 # Bytes of a block of histories as they are generated, the most updates between
@@ -221,18 +221,7 @@ def _description(setup: setup_lib.Setup) -> dict[str, Any]:
       'seed': whole['seed'],
       'digests': specification.digests(
           setup.experiment, ('tasks', 'source')),
-      'task_parameters': {
-          jax.tree_util.keystr(path): _digest(leaf)
-          for path, leaf in jax.tree_util.tree_leaves_with_path(
-              setup.tasks.train)}}
-
-
-def _digest(leaf: Any) -> str:
-  """An array in short: its dtype, shape and SHA-256."""
-  kind = f'{leaf.dtype}{list(leaf.shape)}'
-  if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-    leaf = jax.random.key_data(leaf)
-  return f'{kind} {hashlib.sha256(np.asarray(leaf).tobytes()).hexdigest()}'
+      'task_parameters': seal.describe(setup.tasks.train)}
 
 
 def _chunks(updates: int, most: int) -> list[int]:

@@ -12,11 +12,8 @@ import jax.numpy as jnp
 
 from adjax import devices
 from adjax import presets
-from adjax.experiment import clock as clock_lib
-from adjax.experiment import progress
-from adjax.experiment import run
-from adjax.experiment import setup as setup_lib
 from adjax.experiment import specification
+from experiments import training
 from experiments.benchmarks import measure
 from experiments.benchmarks import train
 
@@ -71,12 +68,7 @@ def at(width: int, updates: int, folder: str, runs: int) -> Iterator[Row]:
 
 def epoch(experiment: specification.Experiment) -> Callable[[], Any]:
   """A function that trains for an epoch, always from the same states."""
-  setup = setup_lib.make(experiment)
-  clock = clock_lib.Clock(setup.mesh)
-  data = run.make_data(setup, clock, progress.Progress())
-  states = run.init_states(setup, clock)
-  data.compile(states)
-  data.begin()
+  setup, clock, data, states = training.begin(experiment)
   copy = clock.compile(  # An epoch may take its states for its own.
       lambda states: jax.tree.map(jnp.copy, states), states,
       out_shardings=devices.by_seed(setup.mesh))
