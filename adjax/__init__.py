@@ -2,6 +2,7 @@
 
   import adjax
   adjax.run(adjax.presets.get('quick'), 'runs/quick')
+  agent = adjax.Agent.load('runs/quick')
 
 Reinforcement-learning algorithms run by the thousand and leave their learning
 histories in device memory; a causal transformer is trained to predict the
@@ -26,6 +27,7 @@ _WHERE = {
     'Data': 'adjax.experiment.specification',
     'Evaluate': 'adjax.experiment.specification',
     'run': 'adjax.experiment.run',
+    'Agent': 'adjax.agent',
     'Progress': 'adjax.experiment.progress',
     'TaskDistribution': 'adjax.types',
     'Learner': 'adjax.types',
@@ -38,8 +40,8 @@ _WHERE = {
     'Trainer': 'adjax.methods.training',
 }
 _PACKAGES = ('envs', 'experiment', 'learners', 'methods', 'models', 'presets',
-             'storage', 'histories', 'metrics', 'spaces', 'types', 'config',
-             'arrays', 'devices')
+             'pretrained', 'storage', 'histories', 'metrics', 'spaces', 'types',
+             'config', 'arrays', 'devices')
 
 __all__ = [*_WHERE, 'presets', '__version__']
 

@@ -10,6 +10,7 @@ import collections
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+import dataclasses
 import math
 from typing import Any
 from typing import NamedTuple
@@ -101,6 +102,86 @@ class Packed(NamedTuple):
       start += part.size
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Described:
+  """What a model has to know of an environment, without the environment.
+
+  Attributes:
+    observations: the space of what is seen.
+    actions: A.
+    name: what errors call it.
+  """
+  observations: Space
+  actions: int
+  name: str = 'environment'
+  default_params: None = None
+
+  def observation_space(self, params: None = None) -> Space:
+    return self.observations
+
+  def action_space(self, params: None = None) -> gymnax_spaces.Discrete:
+    return gymnax_spaces.Discrete(self.actions)
+
+
+def to_data(space: Space) -> dict[str, Any]:
+  """A space as JSON: its kind, and what its class is made of.
+
+  Discrete has `n`; Box has `low` and `high` (a number if it is the same
+  everywhere, 'inf' and '-inf' among them), `shape` and `dtype`; Dict and Tuple
+  have `spaces`, those of a Dict as [name, space] in the order of its parts.
+  """
+  if isinstance(space, gymnax_spaces.Dict):
+    return {'kind': 'Dict', 'spaces': [
+        [name, to_data(space.spaces[name])] for name in _names(space)]}
+  if isinstance(space, gymnax_spaces.Tuple):
+    return {'kind': 'Tuple', 'spaces': [to_data(x) for x in space.spaces]}
+  if isinstance(space, gymnax_spaces.Discrete):
+    return {'kind': 'Discrete', 'n': int(space.n)}
+  shape = tuple(int(size) for size in space.shape)
+  return {'kind': 'Box', 'low': _bound_to_data(space.low, shape),
+          'high': _bound_to_data(space.high, shape), 'shape': list(shape),
+          'dtype': np.dtype(space.dtype).name}
+
+
+def from_data(data: Mapping[str, Any]) -> Space:
+  """The space that to_data described.
+
+  Raises:
+    ValueError: if it is no description of a space.
+  """
+  try:
+    kind = data['kind']
+    if kind == 'Dict':
+      return gymnax_spaces.Dict(collections.OrderedDict(
+          (name, from_data(x)) for name, x in data['spaces']))
+    if kind == 'Tuple':
+      return gymnax_spaces.Tuple(tuple(map(from_data, data['spaces'])))
+    if kind == 'Discrete':
+      return gymnax_spaces.Discrete(int(data['n']))
+    if kind == 'Box':
+      low, high = (np.array(data[name], np.float64) for name in ('low', 'high'))
+      return gymnax_spaces.Box(
+          low, high, tuple(data['shape']), np.dtype(data['dtype']))
+  except (KeyError, TypeError, ValueError):
+    pass
+  raise ValueError(f'space={data!r}: must be a Discrete, Box, Dict or Tuple as '
+                   'adjax describes it')
+
+
+def _bound_to_data(bound: Any, shape: tuple[int, ...]) -> Any:
+  with jax.ensure_compile_time_eval():
+    bound = np.broadcast_to(np.asarray(bound, np.float64), shape)
+  if bound.size and (bound == bound.flat[0]).all():
+    bound = bound.flat[0]
+  return _named_infinities(bound.tolist())
+
+
+def _named_infinities(x: Any) -> Any:
+  if isinstance(x, list):
+    return [_named_infinities(y) for y in x]
+  return x if math.isfinite(x) else str(x)
+
+
 def observation(env: types.Env, space: Space | None = None) -> Packed:
   """What an environment shows.
 
@@ -140,6 +221,73 @@ def unpack(env: types.Env, obs: chex.Array) -> types.PyTree:
   parts = iter([x.astype(part.dtype) for part, x
                 in observation(env, space).split(obs)])
   return map_parts(lambda one: next(parts), space)
+
+
+def read(
+    space: Space, whole: Packed, obs: Any, batch: tuple[int, ...] = ()
+) -> np.ndarray:
+  """Observations from outside as histories hold them, of NumPy alone.
+
+  Args:
+    space: of the observations.
+    whole: what observation() says of it.
+    obs: one observation, or one whose arrays have leading axes [*batch]: of
+      numbers and arrays, in dicts and tuples as the space says.
+    batch: how many.
+
+  Returns:
+    [*batch, *O].
+
+  Raises:
+    ValueError: if a part is missing, or has another shape, or an entry that is
+      not a number within its bounds. Floats may be a hundredth of their range
+      outside, for what rounding does.
+  """
+  try:
+    leaves = [(name, leaf) for name, _, leaf in _walk(space, obs)]
+  except (AttributeError, KeyError, IndexError, TypeError):
+    parts = ', '.join(name for name, _, _ in _walk(space))
+    raise ValueError(
+        f'obs={type(obs).__name__}: must have the parts {parts}') from None
+  read_parts = [_read(part, f'obs{name}', leaf, batch)
+                for part, (name, leaf) in zip(whole.parts, leaves)]
+  if len(read_parts) == 1 and whole.shape == whole.parts[0].shape:
+    return read_parts[0].astype(whole.dtype)
+  return np.concatenate([
+      x.reshape(*batch, -1).astype(whole.dtype) for x in read_parts], -1)
+
+
+def _read(
+    part: Part, where: str, given: Any, batch: tuple[int, ...]
+) -> np.ndarray:
+  """One part of observations from outside [*batch, *its shape]."""
+  shape = (*batch, *part.shape)
+  try:
+    x = np.asarray(given)
+  except ValueError:  # Lists of different lengths.
+    x = np.array(None)
+  if x.dtype.kind not in 'biuf' or x.shape != shape:
+    said = (f'{x.dtype}{list(x.shape)}' if x.dtype.kind in 'biuf'
+            else type(given).__name__)
+    raise ValueError(f'{where}={said}: must be numbers of shape {list(shape)}')
+  low, high = part.low, part.high
+  if not part.is_integer:
+    with np.errstate(invalid='ignore'):
+      slack = np.where(part.bounded, 0.01 * (high - low), 0)
+    low, high = low - slack, high + slack
+  # Of NaN nothing is true.
+  ok = (x >= low) & (x <= high) & np.isfinite(x)
+  if part.is_integer and x.dtype.kind == 'f':
+    ok &= x == np.floor(x)
+  if not ok.all():
+    index = tuple(int(i) for i in np.argwhere(~ok)[0])
+    entry = index[len(batch):]
+    at = f'[{", ".join(map(str, index))}]' if index else ''
+    kind = 'an integer' if part.is_integer else 'a number'
+    raise ValueError(
+        f'{where}{at}={x[index]}: must be {kind} from {part.low[entry]:g} to '
+        f'{part.high[entry]:g}')
+  return x
 
 
 def map_parts(

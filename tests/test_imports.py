@@ -15,10 +15,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     ['arrays', 'config', 'devices'],
     ['types'],
-    ['metrics', 'histories', 'spaces', 'storage'],
+    ['metrics', 'histories', 'spaces'],
     ['envs', 'learners'],
     ['models'],
     ['methods'],
+    ['storage'],
+    ['agent', 'page'],
     ['experiment'],
     ['presets'],
     ['cli'],
@@ -77,7 +79,9 @@ def test_training_knows_no_source_and_learners_know_no_environment():
 @pytest.mark.parametrize('package, alone', [
     ('absl', 'adjax.cli'), ('orbax', 'adjax.storage'),
     ('tensorstore', 'adjax.storage'), ('rich', 'adjax.cli'),
-    ('matplotlib', 'adjax.experiment.plot')])
+    ('matplotlib', 'adjax.experiment.plot'),
+    ('tensorboardX', 'adjax.experiment.tracking'),
+    ('wandb', 'adjax.experiment.tracking')])
 def test_a_package_is_known_in_one_place(package, alone):
   for module, path in ADJAX.items():
     if not module.startswith(alone):

@@ -3,12 +3,15 @@
   adjax run --experiment=quick    trains and evaluates; --help tells its flags
   adjax run --list                the presets
   adjax source --experiment=NAME  how fast a source learner improves
+  adjax play --goal=3,7           watch a trained model learn a goal you choose
+  adjax report WORKDIR...         one page of several runs, beside one another
+  adjax export WORKDIR            a trained model as StableHLO, for any program
 """
 
 import importlib
 import sys
 
-_COMMANDS = ('run', 'source')
+_COMMANDS = ('run', 'source', 'play', 'report', 'export')
 
 
 def main(argv: list[str] | None = None) -> None:
