@@ -28,6 +28,7 @@ from adjax.learners import references
 from adjax.methods import distill
 from adjax.methods import training
 from adjax.models import sequence_model
+from adjax.page import write as page
 from adjax.storage import checkpoint
 from tests import guard
 from tests import tiny
@@ -107,6 +108,19 @@ def test_a_picture_that_cannot_be_drawn_costs_no_result(
   said, result = tiny.run(tiny.fast(), tmp_path)
   assert any('a picture was not drawn: Runtime' in text for text in said)
   assert result == tiny.read(tmp_path)[1]
+
+
+def test_a_page_that_cannot_be_drawn_costs_no_result(tmp_path, monkeypatch):
+  def fail(*args, **kwargs):
+    raise RuntimeError('of somebody')
+
+  monkeypatch.setattr(dark_room.Config, 'scene', fail)
+  monkeypatch.setattr(page, 'page', fail)
+  said, result = tiny.run(tiny.fast(), tmp_path)
+  assert any('rollouts were not kept: Runtime' in text for text in said)
+  assert any('report.html was not drawn: Runtime' in text for text in said)
+  assert result == tiny.read(tmp_path)[1]
+  assert (tmp_path / 'weights.npz').exists()
 
 
 def test_a_finished_run_says_so_and_does_nothing(finished):

@@ -17,6 +17,7 @@ is said of trials: 100 trials are 100 episodes.
 
 import dataclasses
 from typing import Annotated
+from typing import Any
 
 import chex
 from flax import struct
@@ -101,6 +102,18 @@ class Config(config_lib.Checked):
   def make(self) -> types.TaskDistribution:
     """The bandits of this config."""
     return tasks(self)
+
+  def scene(self, task: 'EnvParams') -> dict[str, Any]:
+    """A task as a page shows and plays it.
+
+    Args:
+      task: of NumPy arrays.
+
+    Returns:
+      JSON: `kind` 'arms'; `means` [A]; `reward` and `noise` as here.
+    """
+    return {'kind': 'arms', 'means': np.asarray(task.means).tolist(),
+            'reward': self.reward, 'noise': self.noise}
 
 
 BANDIT = Config()

@@ -140,6 +140,21 @@ class Config(config_lib.Checked):
     for goal, colour in zip(np.asarray(task.goals), ('tab:red', 'tab:orange')):
       axes.plot(*(goal + corners).T, color=colour, lw=2)
 
+  def scene(self, task: 'EnvParams') -> dict[str, Any]:
+    """A task as a page shows and plays it.
+
+    Args:
+      task: of NumPy arrays.
+
+    Returns:
+      JSON: `kind` 'grid'; `goals` [G][2] and `moves` [A][2], as (x, y); `size`,
+      `pays_once`, `random_start`, `terminate` and `episode_length` as here.
+    """
+    names = 'size', 'pays_once', 'random_start', 'terminate', 'episode_length'
+    return {'kind': 'grid', 'goals': np.asarray(task.goals).tolist(),
+            'moves': MOVES.tolist(),
+            **{name: getattr(self, name) for name in names}}
+
 
 DARK_ROOM = Config()
 DARK_ROOM_HARD = Config(

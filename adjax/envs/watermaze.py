@@ -158,6 +158,20 @@ class Config(config_lib.Checked):
     axes.plot(obs[:, 0], obs[:, 1], color='tab:blue', lw=1)
     axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect='equal')
 
+  def scene(self, task: 'EnvParams') -> dict[str, Any]:
+    """What a page draws of one task, as JSON; the first three entries of an
+    observation are x, y and heading.
+
+    Args:
+      task: of NumPy arrays.
+    """
+    return {
+        'kind': 'pool', 'platform': np.asarray(task.platform).tolist(),
+        'platform_radius': self.platform_radius,
+        'episode_length': self.episode_length,
+        'actions': ['forward', 'back', 'left', 'right', 'turn left',
+                    'turn right', 'ahead left', 'ahead right']}
+
 
 WATERMAZE = Config()
 

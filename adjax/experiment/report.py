@@ -255,4 +255,4 @@ def summary(found: dict[str, Any], workdir: str) -> str:
                  f'{found["ended_early"]}')
   return '\n'.join([
       *lines, f'{found["seconds"]["total"]:.0f} s in all; {workdir}/'
-      'result.json, curve.png'])
+      'report.html, result.json'])

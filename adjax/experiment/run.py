@@ -1,5 +1,6 @@
 """One run: histories, training, held-out tasks, and the files about it."""
 
+from collections.abc import Iterator
 import contextlib
 import functools
 import json
@@ -16,18 +17,23 @@ from adjax import arrays
 from adjax import devices
 from adjax import metrics
 from adjax import types
+from adjax.experiment import again
 from adjax.experiment import clock as clock_lib
 from adjax.experiment import data as data_lib
+from adjax.experiment import keep
 from adjax.experiment import memory
 from adjax.experiment import plot
 from adjax.experiment import progress as progress_lib
 from adjax.experiment import report
+from adjax.experiment import rollouts
 from adjax.experiment import setup as setup_lib
 from adjax.experiment import specification
 from adjax.experiment import stopping
 from adjax.experiment import stored
 from adjax.experiment import workdir as workdir_lib
 from adjax.methods import training
+from adjax.page import data as page_data
+from adjax.page import write as page
 from adjax.storage import checkpoint
 from adjax.storage import files
 
@@ -120,8 +126,14 @@ def _run(
           'train_transitions_per_s': trained / clock.seconds['train'],
           'eval_env_steps_per_s': eval_rate,
       }} | workdir_lib.machine()
-  devices.collectively(
-      lambda: _write(setup, evaluated, result, workdir, progress))
+  params, kept = devices.fetch(states.params), None
+  with _optional(progress, 'rollouts were not kept'):
+    kept = rollouts.make(
+        setup, clock, states.params, jax.tree.map(
+            lambda x: x[0, :, 0], evaluated['held_out'][1]),
+        result['held_out'])
+  devices.collectively(lambda: _write(
+      setup, evaluated, params, kept, result, workdir, progress))
   progress.say(report.summary(result, workdir))
   return json.loads(files.to_json(result))  # As it is read from the file.
 
@@ -284,23 +296,50 @@ def _split_epochs(
   clock.seconds['train'] = epochs - evaluating
 
 
+@contextlib.contextmanager
+def _optional(
+    progress: progress_lib.Progress, otherwise: str
+) -> Iterator[None]:
+  """What is worth no run that took days: if it fails, that is said."""
+  try:
+    yield
+  except Exception as error:
+    progress.say(f'{otherwise}: {error!r}')
+
+
 def _write(
-    setup: setup_lib.Setup, evaluated: dict[str, Any], result: dict[str, Any],
-    workdir: str, progress: progress_lib.Progress,
+    setup: setup_lib.Setup, evaluated: dict[str, Any], params: types.PyTree,
+    kept: dict[str, np.ndarray] | None, result: dict[str, Any], workdir: str,
+    progress: progress_lib.Progress,
 ) -> None:
-  """The pictures, and last of all the result: with it a run is finished."""
+  """What is looked at, the weights, and last the result: it ends a run.
+
+  Args:
+    setup: the run's objects.
+    evaluated: as compile_held_out has it, of NumPy.
+    params: [seeds], of NumPy.
+    kept: of rollouts.make, if it did not fail.
+    result: of result.json.
+    workdir: the folder.
+    progress: is told what could not be drawn.
+  """
   if jax.process_index() > 0:
     return
-  tasks = setup.experiment.tasks
+  tasks, path = setup.experiment.tasks, functools.partial(os.path.join, workdir)
   # The goal that is farthest away, where goals differ in that.
   optima = result['held_out']['optimum']
   which = int(np.argmin(optima)) if optima else 0
-  try:
-    plot.curve(result, tasks, os.path.join(workdir, 'curve.png'))
+  with _optional(progress, 'a picture was not drawn'):
+    plot.curve(result, tasks, path('curve.png'))
     plot.visits(
         jax.tree.map(lambda x: x[0, which, 0], evaluated['held_out'][1]),
         jax.tree.map(lambda x: np.asarray(x[which]), setup.tasks.held_out),
-        tasks, os.path.join(workdir, 'visits.png'))
-  except Exception as error:  # No picture is worth a run that took days.
-    progress.say(f'a picture was not drawn: {error!r}')
-  files.write_json(os.path.join(workdir, 'result.json'), result)
+        tasks, path('visits.png'))
+  if kept is not None:
+    rollouts.save(path('rollouts.npz'), kept)
+  keep.weights(setup, params, result, path('weights.npz'))
+  with _optional(progress, 'report.html was not drawn'):
+    command = again.command(specification.describe(setup.experiment))
+    page.write(path('report.html'), [page_data.of_workdir(
+        workdir, command, result=json.loads(files.to_json(result)))])
+  files.write_json(path('result.json'), result)

@@ -11,8 +11,11 @@ import adjax
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'gymnax', 'chex',
              'orbax-checkpoint', 'numpy')
 # What no figure of a run depends on.
-_OUTSIDE = ('presets', 'cli', 'experiment/report.py', 'experiment/plot.py',
-            'experiment/progress.py')
+_OUTSIDE = ('presets', 'cli', 'page', 'pretrained', 'agent.py',
+            'experiment/report.py', 'experiment/plot.py',
+            'experiment/progress.py', 'experiment/rollouts.py',
+            'experiment/again.py', 'experiment/keep.py',
+            'experiment/tracking.py')
 
 
 # Once: the files of a run that takes days may be changed meanwhile.

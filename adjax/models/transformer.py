@@ -159,6 +159,21 @@ class Transformer(sequence_model.SequenceModel):
     return x, Cache(
         tuple(layers), time, rotary_table(self.config.head_width, time[None]))
 
+  def attention(self, inputs: sequence_model.Inputs) -> chex.Array:
+    """What each step of one sequence [L] attends to [layers, L, W].
+
+    A mean over heads, by age: entry a is of the step a steps ago. A row sums to
+    1 and is 0 before the beginning.
+    """
+    x = self.embedding(inputs, True)
+    rotary = rotary_table(self.config.head_width, np.arange(x.shape[0]))
+    rows = []
+    for block in self.blocks:
+      q, k, v = block.heads(x, rotary)
+      rows.append(weights_by_age(q, k, self.config.window).mean(0))
+      x = block.mix(x, attend(q, k, v, self.config.window), True)
+    return jnp.stack(rows)
+
   def empty_cache(self) -> Cache:
     config = self.config
     shape = config.heads, config.window, config.head_width
@@ -236,3 +251,20 @@ def attend(
     outputs.append(
         jnp.einsum('hqk,hkd->hqd', weights, v[:, first:stop]))
   return jnp.concatenate(outputs, 1)
+
+
+def weights_by_age(q: chex.Array, k: chex.Array, window: int) -> chex.Array:
+  """The weights [H, L, W] of causal attention over a band.
+
+  Entry a of a row is of the step a steps before, 0 where there is none.
+  """
+  arrays.check('q [H, L, D/H] float, k [H, L, D/H] float', q, k)
+  before = jnp.pad(k, ((0, 0), (window - 1, 0), (0, 0)))
+
+  def row(step: chex.Array) -> chex.Array:
+    seen = jax.lax.dynamic_slice_in_dim(before, step, window, 1)[:, ::-1]
+    query = jax.lax.dynamic_slice_in_dim(q, step, 1, 1)
+    return jax.nn.softmax(jnp.where(
+        jnp.arange(window) <= step, _scores(query, seen), -jnp.inf))[:, 0]
+
+  return jnp.moveaxis(jax.lax.map(row, jnp.arange(q.shape[1])), 0, 1)
