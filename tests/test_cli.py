@@ -2,13 +2,18 @@
 
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import time
 
+import jax
 import pytest
 
+from adjax import devices
+from adjax.cli import launcher
 from adjax.cli import own
+from adjax.cli import processes
 from adjax.experiment import specification
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -38,7 +43,8 @@ def test_the_console_script_says_what_there_is(tmp_path):
   assert found.returncode == 0 and 'adjax run --list' in found.stdout
   found = run('adjax.cli', 'fly', folder=tmp_path)
   assert found.returncode == 1
-  assert found.stderr == 'error: adjax fly: must be one of run, source\n'
+  assert found.stderr == ('error: adjax fly: must be one of run, source, play, '
+                          'report, export\n')
   listed = run('adjax.cli', 'run', '--list', folder=tmp_path).stdout
   lines = listed.splitlines()
   assert lines[0].split() == [
@@ -58,6 +64,12 @@ class Tasks:
   def make(self):
     1 // (self.size - 5)
     return dark_room.tasks(dark_room.Config(size=self.size))
+
+@dataclasses.dataclass(frozen=True)
+class Overlap:
+  def make(self):
+    made = dark_room.tasks(dark_room.Config())
+    return dataclasses.replace(made, held_out=made.train)
 '''
 # In one process, as none gets as far as to a run: {arguments: message}; FOLDER
 # has own.py.
@@ -93,12 +105,19 @@ REFUSED = [
      '--experiment=examples/own_environment: must be a preset, as --list shows '
      'them, path/to/file.py[:NAME] or module:NAME; did you mean '
      'examples/own_environment.py'),
+    (['--log=tensorbord'],
+     '--log=tensorbord: must be of tensorboard, wandb, with commas between'),
+    (['--log=tensorboard,nowhere'], '--log=tensorboard,nowhere: must be of'),
     (['--set=model.window=301'],
      '--set method.length=300: must be at least model.window=301'),
     (['--set=tasks=FOLDER/own.py:Tasks', '--set=tasks.size=5'],
      'FOLDER/own.py:10: ZeroDivisionError: integer division or modulo by zero'),
     (['--set=tasks=FOLDER/own.py:Tasks', '--set=tasks.size=4'],
      'FOLDER/own.py:11: --set tasks.size=4: must be an odd number from 3 to'),
+    (['--set=tasks=FOLDER/own.py:Overlap'],
+     'held_out: must have no task of train; 65 of its 65 tasks are in both'),
+    (['source', '--set=tasks=FOLDER/own.py:Overlap'],
+     'held_out: must have no task of train; 65 of its 65 tasks are in both'),
     (['--set=method=rl2', '--set=data=none', '--trials=3'],
      '--trials: is no flag, but a field; set it with --set method.trials=3'),
     (['--seed=3'], '--seed: is no flag, but a field; set it with --set seed=3'),
@@ -107,13 +126,16 @@ REFUSED = [
 PROGRAM = '''
 import os, sys
 from absl import flags
-from adjax.cli import launcher, run
+from adjax.cli import launcher, run, source
 for line in sys.stdin.read().splitlines():
   flags.FLAGS.unparse_flags()
   for flag in flags.FLAGS._flags().values():
     flag.unparse()
+  words = ['run', *line.split('|')]
+  body = source.main if 'source' in words else run.main
   try:
-    code = launcher._wrap(run.main)(launcher._parse(['run', *line.split('|')]))
+    code = launcher._wrap(body)(launcher._parse(
+        [word for word in words if word != 'source']))
   except SystemExit as error:
     code = error.code
   print('exit', code, file=sys.stderr, flush=True)
@@ -138,6 +160,54 @@ def test_bad_input_is_one_clear_line(tmp_path):
     # Of an unknown flag absl has its own to say.
     assert not more or more[0].startswith('FATAL Flags parsing error'), text
   assert not (tmp_path / 'run').exists()
+  # What was refused by a run itself, at its start.
+  assert set(found.stdout.splitlines()) == {
+      'process 0 of 1 (from 0), 2 devices here, 2 in all, backend cpu'}
+
+
+@pytest.mark.four_devices
+def test_devices_add_up_what_each_has():
+  assert processes.check().startswith(
+      'the sum of 1 to 4, a number from each device, is 10, as it must be; ')
+  assert processes.describe().startswith(
+      'process 0 of 1 (from 0), 4 devices here, 4 in all, backend ')
+
+
+def test_a_sum_that_is_wrong_is_an_error(monkeypatch):
+  fetch, number = devices.fetch, jax.device_count()
+  monkeypatch.setattr(devices, 'fetch', lambda x: fetch(x) - 1)
+  right = number * (number + 1) // 2
+  with pytest.raises(RuntimeError, match=f' {right}; it is {right - 1}$'
+                    ) as caught:
+    processes.check()
+  assert '\n' not in str(caught.value)
+  # So that it ends with 1, and is not tried again.
+  assert isinstance(caught.value, launcher._SAID)
+  assert not launcher._is_of_peers(caught.value)
+
+
+@pytest.mark.long
+def test_two_processes_add_up_what_each_has():
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    address = f'127.0.0.1:{free.getsockname()[1]}'
+  environment = {name: value for name, value in os.environ.items()
+                 if name != 'JAX_NUM_CPU_DEVICES'} | {'JAX_PLATFORMS': 'cpu'}
+  pair = [subprocess.Popen(
+      [sys.executable, '-m', 'adjax.cli', 'run', '--check_devices',
+       '--distributed', f'--coordinator_address={address}',
+       '--num_processes=2', f'--process_id={process}'],
+      cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE) for process in range(2)]
+  for number, process in enumerate(pair):
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    first, *rest = [line for line in out.splitlines() if 'Gloo' not in line]
+    assert first == (f'process {number} of 2 (from 0), 1 device here, 2 in '
+                     'all, backend cpu')
+    assert number or rest.pop(0).startswith(
+        'the sum of 1 to 2, a number from each device, is 3, as it must be; ')
+    assert not rest
 
 
 # What is in the file: what is said of it, and where.

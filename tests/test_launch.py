@@ -111,11 +111,13 @@ def test_the_readme_names_every_file():
     assert path.name == 'README.md' or f'`{path.name}`' in text
 
 
-@pytest.mark.parametrize('name', ['README.md', 'jobset.yaml', *SCRIPTS])
+@pytest.mark.parametrize(
+    'name', ['README.md', 'jobset.yaml', 'skypilot.yaml', *SCRIPTS])
 def test_flags_are_the_programs(name):
   """All that come after it, up to those which are passed on."""
   code = re.sub('^#.*', '', (LAUNCH / name).read_text(), flags=re.MULTILINE)
-  program = code.partition('experiments.run')[2]
+  _, program = re.split(
+      r'experiments\.run|adjax\s+(?:- )?run', code, maxsplit=1)
   if name in SCRIPTS:
     program = program.partition('"$@"')[0]
   given = set(re.findall(r'(?<=[\s`]--)\w+', program))
@@ -258,7 +260,45 @@ def test_a_worker_is_given_the_flags_and_says_how_its_program_ended(
 def test_jobset_starts_the_program_as_the_first_process():
   [hosts] = jobset()['JobSet']['spec']['replicatedJobs']
   [container] = hosts['template']['spec']['template']['spec']['containers']
-  assert container['command'][:3] == ['python', '-m', 'experiments.run']
+  assert container['command'][:2] == ['adjax', 'run']
+
+
+def test_the_image_of_jobset_is_the_dockerfiles():
+  lines = (ROOT / 'Dockerfile').read_text().splitlines()
+  last = lines[max(i for i, line in enumerate(lines) if 'FROM' in line[:4]):]
+  assert last[-1] == 'ENTRYPOINT ["adjax"]'
+  [argument] = [line for line in last if line.startswith('ARG ')]
+  name = argument.removeprefix('ARG ').partition('=')[0]
+  assert f'--build-arg {name}=' in (LAUNCH / 'jobset.yaml').read_text()
+  # Its user is not root, and can write where Kubernetes mounts a claim.
+  [number] = [int(line.partition('--uid=')[2].split()[0])
+              for line in last if line.startswith('RUN useradd')]
+  assert number > 0 and 'USER adjax' in last
+  [hosts] = jobset()['JobSet']['spec']['replicatedJobs']
+  pod = hosts['template']['spec']['template']['spec']
+  assert pod['securityContext']['fsGroup'] == number
+  # All that is copied is there, and what setup.cfg reads is copied.
+  copied = {word for line in lines if re.match('COPY (?!--from)', line)
+            for word in line.split()[1:-1]}
+  assert all((ROOT / name).exists() for name in copied)
+  assert {'adjax', 'README.md', 'LICENSE'} <= copied
+
+
+def test_skypilot_starts_a_process_on_each_node(tmp_path):
+  task = yaml.safe_load((LAUNCH / 'skypilot.yaml').read_text())
+  assert task['num_nodes'] > 1
+  [shared] = task['volumes']
+  stand_in(tmp_path, 'adjax', 'exit 143')
+  env = os.environ | {
+      'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SKYPILOT_NODE_RANK': '1',
+      'SKYPILOT_NODE_IPS': '10.0.0.1\n10.0.0.2', 'SKYPILOT_NUM_NODES': '2'}
+  found = subprocess.run(['bash', '-c', task['run']], env=env, check=False)
+  assert found.returncode == 143
+  [words] = calls(tmp_path, 'adjax')
+  assert {'--coordinator_address=10.0.0.1:12355', '--num_processes=2',
+          '--process_id=1'} <= set(words)
+  [workdir] = [word for word in words if word.startswith('--workdir=')]
+  assert workdir.startswith(f'--workdir={shared}/')
 
 
 def test_jobset_has_what_jax_needs_to_find_its_peers():

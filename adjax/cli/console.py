@@ -66,6 +66,10 @@ class Console(progress.Progress):
         file=self._output, highlight=False, markup=False)
     self._bar: Any = None
 
+  def say_everywhere(self, text: str) -> None:
+    """Reports a line of every process."""
+    self._write(text)
+
   def _write(self, text: str) -> None:
     if self._console.is_terminal:
       self._console.print(text)

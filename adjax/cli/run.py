@@ -3,10 +3,10 @@
   adjax run --experiment=quick --workdir=runs/quick
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
 import dataclasses
 import re
-from typing import Any
 
 from absl import flags
 
@@ -24,6 +24,12 @@ _MESH = flags.DEFINE_string(
 _ALLOW_VERSION_CHANGE = flags.DEFINE_bool(
     'allow_version_change', False, 'Resume a run of another version of adjax '
     'or of its packages all the same; config.json keeps a list.')
+_LOG = flags.DEFINE_string(
+    'log', '', 'Where epochs are told besides metrics.jsonl: tensorboard, '
+    'wandb, or both with a comma between them.')
+_CHECK_DEVICES = flags.DEFINE_bool(
+    'check_devices', False, 'Adds up one number from each device of all '
+    'processes, says whether the sum is right, and exits.')
 _LIST = flags.DEFINE_bool('list', False, 'Lists the presets and exits.')
 
 
@@ -31,29 +37,46 @@ def main() -> int:
   """Runs what the flags tell; returns the exit code."""
   from adjax import presets
   from adjax.cli import console
+  from adjax.cli import processes
   from adjax.experiment import run
   from adjax.experiment import stopping
+  from adjax.experiment import tracking
   if _LIST.value:
-    for name in presets.PRESETS:
-      print(f'{name:22}{presets.describe(name)}')
+    # At once, for a reader who takes the first lines alone.
+    print(''.join(f'{name:22}{presets.describe(name)}\n'
+                  for name in presets.PRESETS), end='')
+    return 0
+  shown = console.Console()
+  if _CHECK_DEVICES.value:
+    shown.say_everywhere(processes.describe())
+    shown.say(processes.check())
     return 0
   experiment = launcher.experiment()
   if _SEEDS.value is not None:
     experiment = dataclasses.replace(experiment, seeds=_SEEDS.value)
   workdir = (f'runs/{experiment.name}' if _WORKDIR.value is None
              else _WORKDIR.value)
-  return stopping.run(lambda stop: _run(lambda: run.run(
-      experiment, workdir, console.Console(), stop, _MESH.value,
-      _ALLOW_VERSION_CHANGE.value)))
+
+  def work(stop: stopping.Stop) -> None:
+    with _naming_flags(), contextlib.closing(
+        tracking.Tracked(_LOG.value, workdir, shown)) as progress:
+      shown.say_everywhere(processes.describe())
+      progress.result(run.run(
+          experiment, workdir, progress, stop, _MESH.value,
+          _ALLOW_VERSION_CHANGE.value))
+
+  return stopping.run(work)
 
 
-def _run(action: Callable[[], Any]) -> None:
-  """The run; an error that names an argument names its flag."""
+@contextlib.contextmanager
+def _naming_flags() -> Iterator[None]:
+  """An error that names an argument names its flag."""
   try:
-    action()
+    yield
   except ValueError as error:
-    text = re.sub(r'^(?=(workdir|mesh|seeds)=)|\b(?=allow_version_change\b)',
-                  '--', str(error))
+    text = re.sub(
+        r'^(?=(workdir|mesh|seeds|log)=)|\b(?=allow_version_change\b)', '--',
+        str(error))
     raise ValueError(re.sub(
         r'^(?=(tasks|source|data|model|method|evaluate)\.\w+=)', '--set ', text
     )) from error

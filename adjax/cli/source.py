@@ -29,12 +29,14 @@ def main() -> int:
   from adjax import histories
   from adjax import metrics
   from adjax import types
+  from adjax.experiment import contract
   from adjax.experiment import progress
   from adjax.experiment import report
   from adjax.learners import references
 
   experiment = launcher.experiment()
   tasks = experiment.tasks.make()
+  contract.check(tasks)
   some = getattr(tasks, _TASKS.value)
   optimum = report.optimum(tasks, some)
   if optimum is None:
