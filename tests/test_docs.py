@@ -19,12 +19,16 @@ from absl import flags
 from absl.testing import flagsaver
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import sybil
+from sybil import document
 from sybil.parsers import markdown
 
 import adjax
+from adjax import spaces
 from adjax import types
+from adjax.cli import __main__ as console_script
 from adjax.cli import launcher
 from adjax.envs import adapters
 from adjax.experiment import contract
@@ -33,9 +37,14 @@ from adjax.experiment import specification
 from adjax.learners import references
 from adjax.learners import stepping
 from adjax.learners import tabular_q
+from adjax.methods import training
+from adjax.models import transformer
+from adjax.storage import weights
+from experiments import reference
 
 ROOT = pathlib.Path(__file__).parents[1]
 EXAMPLES = ROOT / 'examples'
+# These are told an experiment; other commands, folders.
 PROGRAMS = {name: importlib.import_module(f'adjax.cli.{name}')
             for name in ('run', 'source')}
 # What stands for something of the reader's.
@@ -62,8 +71,10 @@ def run_python(example):
   finally:
     sys.displayhook = shown
   for name in set(names) - before:
-    if dataclasses.is_dataclass(names[name]):
+    if isinstance(names[name], type) and hasattr(names[name], 'make'):
       make(names[name]())
+    if isinstance(names[name], adjax.Experiment):
+      made(names[name])
 
 
 def make(value):
@@ -91,7 +102,7 @@ def given_names():
   tasks = own_tasks()
   return {
       'adjax': adjax, 'dataclasses': dataclasses, 'jax': jax, 'jnp': jnp,
-      'stepping': stepping, 'tabular_q': tabular_q,
+      'np': np, 'stepping': stepping, 'tabular_q': tabular_q, 'env': Still(),
       'MyEnv': own().Corridor, 'MyParams': own().Task,
       'my_memory': lambda: jnp.float32(0),
       'choose': lambda memory, obs, key: jnp.int8(0),
@@ -104,6 +115,48 @@ def given_names():
 @functools.cache
 def own_tasks():
   return own().Tasks().make()
+
+
+class Still:
+  """A Gymnasium environment in which nothing happens, but for its end."""
+
+  def __init__(self):
+    self.time = 0
+
+  def reset(self):
+    return np.array([4, 4]), {}
+
+  def step(self, action):
+    assert isinstance(action, int)
+    self.time += 1
+    return np.array([4, 4]), 0.0, False, self.time % 20 == 0, {}
+
+
+def write_weights(folder, tasks):
+  """What a run on these tasks leaves, of a small model that has learnt nothing.
+  """
+  config = transformer.Config(
+      layers=1, width=8, heads=1, window=20, feed_forward=8)
+  model, env = config.make(tasks.env), tasks.env
+  params = jax.jit(lambda key: model.init(
+      key, training.example_inputs(model, tasks)))(jax.random.key(0))
+  folder.mkdir(parents=True)
+  weights.save(str(folder / 'weights.npz'), {
+      'experiment': folder.name, 'seeds': 1,
+      'model': dataclasses.asdict(config) | {
+          'kind': 'adjax.models.transformer:Config'},
+      'observation': spaces.to_data(env.observation_space(env.default_params)),
+      'actions': stepping.num_actions(env), 'held_out': {}
+  }, jax.tree.map(lambda x: np.asarray(x)[None], params))
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+  """The folder of the reader's runs."""
+  folder = tmp_path_factory.mktemp('reader') / 'runs'
+  write_weights(folder / 'own_environment', own_tasks())
+  write_weights(folder / 'quick', adjax.presets.get('quick').tasks.make())
+  return folder
 
 
 def run_commands(example):
@@ -123,6 +176,8 @@ def make_command(command):
                     [words[2].removeprefix('experiments.'), *words[3:]]
                     if words[1:2] == ['-m'] else ['other'])
   if program not in PROGRAMS:
+    if words[:1] == ['adjax']:
+      check_flags(program, rest)
     return
   rest = [re.sub(r'(?<==)[A-Z]+$', lambda found: PLACES[found[0]], word)
           for word in rest]
@@ -137,6 +192,17 @@ def make_command(command):
     made(launcher.experiment(), flags.FLAGS.mesh)
 
 
+def check_flags(program, words):
+  """Of a command on folders, whose flags cannot be there beside the others'."""
+  assert program in console_script._COMMANDS, f'adjax {program}'
+  source = ''.join((ROOT / 'adjax' / 'cli' / f'{name}.py').read_text()
+                   for name in (program, 'folders'))
+  known = re.findall(r"DEFINE_\w+\(\s*'(\w+)'", source)
+  for word in words:
+    if word.startswith('--'):
+      assert word[2:].partition('=')[0] in known, f'{word} of adjax {program}'
+
+
 def parse_commands(pattern):
   """A parser of what a pattern finds, whose first group is a command."""
   return lambda document: [
@@ -146,15 +212,27 @@ def parse_commands(pattern):
       for found in re.finditer(pattern, document.text, re.MULTILINE)]
 
 
-START = r'(?:adjax (?:run|source)|python -m experiments\.(?:run|source))\b'
+START = (rf'(?:adjax (?:{"|".join(console_script._COMMANDS)})|'
+         rf'python -m experiments\.(?:{"|".join(PROGRAMS)}))\b')
 BLOCKS = [markdown.CodeBlockParser('python', run_python),
           markdown.CodeBlockParser('sh', run_commands),
           parse_commands(rf'(?<!`)`((?:{START}|--experiment=)'
                          r'[^`]*)`(?!`)')]
 TEXTS = sybil.Sybil(BLOCKS)
+
+
+class Docstrings(document.PythonDocStringDocument):
+  """Of a file that is not imported: programs have flags of the same names."""
+
+  def __init__(self, text, path):
+    document.Document.__init__(self, text, path)
+
+
 # Up to what is said of it, after two blanks.
-DOCSTRINGS = sybil.Sybil([
-    *BLOCKS, parse_commands(rf'^ +({START}(?: (?:\\\n *)?\S+)*)(?:  .*)?$')])
+DOCSTRINGS = sybil.Sybil(
+    [*BLOCKS, parse_commands(
+        rf'^ +({START}(?: (?:\\\n *)?\S+)*)(?:  .*)?$')],
+    document_types={'.py': Docstrings})
 
 DOCUMENTS = [ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md')),
              *sorted(ROOT.glob('experiments/**/*.md'))]
@@ -172,8 +250,9 @@ FOUND = [
 
 
 @pytest.fixture(autouse=True)
-def reader(tmp_path, monkeypatch):
+def reader(tmp_path, monkeypatch, runs):
   """The folder of somebody who has what the documents speak of."""
+  (tmp_path / 'runs').symlink_to(runs)
   monkeypatch.chdir(tmp_path)
   monkeypatch.syspath_prepend(tmp_path)
   (tmp_path / 'examples').symlink_to(EXAMPLES)
@@ -210,6 +289,27 @@ def test_all_blocks_are_of_a_language_that_is_run():
     assert set(fences[1::2]) <= {''}, path
 
 
+def test_the_environment_that_is_shown_is_the_example():
+  text = (ROOT / 'docs' / 'own.md').read_text()
+  shown = re.search(r'```python\n(.*?)```', text, re.DOTALL)[1]
+  assert shown in (EXAMPLES / 'own_environment.py').read_text()
+
+
+def test_the_configuration_reference_is_what_the_code_says():
+  assert reference.FILE.read_text() == reference.page(), (
+      'make it anew: python -m experiments.reference')
+
+
+@pytest.mark.parametrize('path', DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_headings_that_are_there(path):
+  for name, anchor in re.findall(
+      r'\]\(([^)#:]*)#([\w-]+)\)', path.read_text()):
+    target = path.parent / name if name else path
+    headings = re.findall(r'^#+ (.*)', target.read_text(), re.MULTILINE)
+    assert anchor in {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
+                      for heading in headings}, f'{name}#{anchor}'
+
+
 @pytest.mark.parametrize('path', DOCUMENTS, ids=lambda path: path.name)
 def test_all_that_is_named_is_there(path):
   text = path.read_text()
@@ -235,6 +335,8 @@ def test_all_that_is_named_is_there(path):
     '```sh\npip install adjax && adjax run --set method.length=299999\n```',
     '```sh\nadjax source --experiment=dark \\\n  --episodes=3\n```',
     '```sh\nadjax run quick\n```',
+    '```sh\nadjax walk runs/quick\n```',
+    '```sh\nadjax export runs/quick --goal=1,2\n```',
     'See `adjax run --set\nsource=tabular`.',
     'See `--experiment=gymnax --set tasks.env_id=Pong`.',
 ])
