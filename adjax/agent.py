@@ -15,6 +15,8 @@ over the ends of episodes. Its weights never change.
 
 import copy as copy_lib
 import functools
+import math
+import numbers
 import os
 from typing import Any
 
@@ -63,8 +65,8 @@ class Agent:
         'batch', batch, batch is None or (_is_int(batch) and batch >= 1),
         'None, or how many environments there are, at least 1')
     config.check('temperature', temperature,
-                 isinstance(temperature, (int, float))
-                 and 0 <= temperature < float('inf'), 'at least 0')
+                 isinstance(temperature, numbers.Real)
+                 and 0 <= temperature < math.inf, 'at least 0')
     self.header = header
     self.batch = batch
     self.temperature = temperature
@@ -147,7 +149,8 @@ class Agent:
     obs = spaces.read(self._space, self._whole, observation, self._shape)
     logits, self._cache = self._step(
         self._params, self._inputs._replace(obs=obs), self._cache)
-    self.log_probs = _log_softmax(np.asarray(logits), self.temperature)
+    self.log_probs = _log_softmax(
+        np.asarray(logits, np.float32), self.temperature)
     # Noise is drawn at any temperature, and one for each of a batch.
     gumbel = self._rng.gumbel(size=self.log_probs.shape)
     action = np.argmax(self.log_probs + gumbel, -1)
@@ -283,7 +286,7 @@ def _generator(rng: int) -> np.random.Generator:
 
 
 def _is_int(x: Any) -> bool:
-  return isinstance(x, (int, np.integer)) and not isinstance(x, bool)
+  return isinstance(x, numbers.Integral) and not isinstance(x, bool)
 
 
 def _log_softmax(logits: np.ndarray, temperature: float) -> np.ndarray:

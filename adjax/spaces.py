@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
 import math
+import re
 from typing import Any
 from typing import NamedTuple
 from typing import TypeAlias
@@ -204,15 +205,52 @@ def observation(env: types.Env, space: Space | None = None) -> Packed:
 
 
 def pack(env: types.Env, obs: types.PyTree) -> chex.Array:
-  """An observation as histories hold it [*O]."""
-  space = _space(env)
-  whole = observation(env, space)
-  leaves = [leaf for _, _, leaf in _walk(space, obs)]
+  """An observation as histories hold it [*O].
+
+  Raises:
+    ValueError: as check.
+  """
+  whole = observation(env)
+  leaves = check(env, obs)
   if len(whole.parts) == 1 and whole.shape == whole.parts[0].shape:
     return jnp.asarray(leaves[0]).astype(whole.dtype)
   return jnp.concatenate([
       jnp.asarray(leaf).reshape(part.size).astype(whole.dtype)
       for part, leaf in zip(whole.parts, leaves)])
+
+
+def check(env: types.Env, obs: types.PyTree) -> list[Any]:
+  """The arrays of an observation, part by part.
+
+  Raises:
+    ValueError: if one is not of the shape or the kind of numbers that the
+      environment's space declares; it names the part.
+  """
+  space = _space(env)
+  where = f'env={env.name}: its observation'
+  try:
+    named = list(_walk(space, obs))
+  except (AttributeError, IndexError, KeyError, TypeError):
+    raise ValueError(f'{where} must have the parts of {space}, not be '
+                     f'{type(obs).__name__}') from None
+  for part, (name, _, leaf) in zip(observation(env, space).parts, named):
+    _check_leaf(f'{where}{name}', part, leaf)
+  return [leaf for _, _, leaf in named]
+
+
+def _check_leaf(where: str, part: Part, leaf: Any) -> None:
+  """Refuses what is no array of a part's shape, and fractions for integers."""
+  shape, dtype = getattr(leaf, 'shape', None), getattr(leaf, 'dtype', None)
+  if shape is None and isinstance(leaf, (bool, int, float)):
+    shape, dtype = (), np.asarray(leaf).dtype
+  if shape is None or dtype is None:
+    raise ValueError(f'{where} must be an array, not {type(leaf).__name__}')
+  if shape != part.shape:
+    raise ValueError(f'{where} must be of shape {list(part.shape)}, as its '
+                     f'space says, not {list(shape)}')
+  if part.is_integer and jnp.issubdtype(dtype, jnp.floating):
+    raise ValueError(f'{where} must be of {part.dtype}, as its space says, not '
+                     f'{dtype}')
 
 
 def unpack(env: types.Env, obs: chex.Array) -> types.PyTree:
@@ -308,6 +346,14 @@ def map_parts(
     return tuple(map_parts(function, *some)
                  for some in zip(space.spaces, *obs, strict=True))
   return function(space, *obs)
+
+
+def entries(space: Space) -> Iterator[str]:
+  """A name for each entry of an observation, in the order of histories."""
+  for where, part, _ in _walk(space):
+    name = '.'.join(re.findall(r"[^\[\]']+", where)) or 'observation'
+    for index in np.ndindex(*getattr(part, 'shape', ())):
+      yield name + (f'[{", ".join(map(str, index))}]' if index else '')
 
 
 def _space(env: types.Env) -> Space:

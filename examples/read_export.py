@@ -13,15 +13,17 @@ import numpy as np
 
 def load(workdir):
   """reset and step, as the files in a workdir have them."""
-  return [export.deserialize(pathlib.Path(workdir, name).read_bytes()).call
+  return [export.deserialize(pathlib.Path(workdir, name).read_bytes())
           for name in ('reset.stablehlo', 'step.stablehlo')]
 
 
 if __name__ == '__main__':
   reset, step = load(sys.argv[1])
-  cache = reset()
-  action, reward, done = np.int8(-1), np.float32(0), np.bool_(False)
-  for _ in range(3):  # The centre of Dark Room, say, and no reward there.
-    logits, cache = step(cache, np.array([4, 4], np.int8), action, reward, done)
-    action = np.argmax(np.asarray(logits)).astype(np.int8)
+  cache = reset.call()
+  *_, observation, action, reward, done = (
+      np.zeros(x.shape, x.dtype) for x in step.in_avals)
+  action -= 1  # No action yet.
+  for _ in range(3):  # The same observation, and no reward for it.
+    logits, cache = step.call(cache, observation, action, reward, done)
+    action = np.asarray(logits).argmax(-1).astype(action.dtype)
     print(np.asarray(logits))

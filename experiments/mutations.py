@@ -219,6 +219,18 @@ ROWS = (
     Row('platforms_of_training_reach_into_the_region',
         'adjax/envs/watermaze.py', 'away > config.platform_radius if trained',
         'away > 0 if trained', 'watermaze', 'no_training_platform_reaches'),
+    Row('an_agent_forgets_what_it_did', 'adjax/agent.py',
+        'action=self._acted, reward=', 'reward=', 'agent',
+        'sees_its_whole_life'),
+    Row('a_copy_shares_its_context', 'adjax/agent.py',
+        'other._cache = jax.tree.map(jnp.copy, self._cache)',
+        'other._cache = self._cache', 'agent', 'a_copy_goes_on'),
+    Row('another_seed_is_loaded', 'adjax/storage/weights.py',
+        'np.asarray(found[seed])', 'np.asarray(found[0])', 'weights',
+        'of_each_seed'),
+    Row('ids_beyond_their_space_are_taken', 'adjax/experiment/contract.py',
+        '(x < part.low) | (x > part.high)', 'x < part.low', 'contract',
+        'breaks_what_is_declared'),
 )
 
 

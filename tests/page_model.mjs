@@ -24,20 +24,18 @@ const JOBS = {
     const made = inputs.map(one => model.step(cache, one));
     return {
       logits: made.map(x => [...x.logits]),
-      probabilities: made.map(x => [...x.probabilities]),
       attention: made.map(x => x.attention.map(ages => [...ages])),
     };
   },
 
-  // The same of the inputs after `first` steps, in a copy of the cache, and
-  // once more in the cache itself; then from an empty one.
-  async branches(adjax, {data, inputs, first}) {
+  // Logits of the inputs after `first` steps; then of the same from an empty
+  // cache, twice.
+  async forgets(adjax, {data, inputs, first}) {
     const model = await modelOf(adjax, data), cache = model.empty();
     const run = (cache, some) => some.map(x => [...model.step(cache, x).logits]);
     run(cache, inputs.slice(0, first));
-    const copy = model.copy(cache), rest = inputs.slice(first);
-    return [run(copy, rest), run(cache, rest), run(model.empty(), rest),
-            run(model.empty(), rest)];
+    const rest = inputs.slice(first);
+    return [cache, model.empty(), model.empty()].map(x => run(x, rest));
   },
 
   // An environment under given actions and, where given, starts of episodes and
@@ -74,8 +72,8 @@ const JOBS = {
       const cache = model.empty();
       let inputs = {obs: environment.reset(), ...adjax.FIRST}, sum = 0;
       while (found.length < episodes) {
-        const {probabilities} = model.step(cache, inputs);
-        const action = adjax.sample(probabilities, rng);
+        const {logits} = model.step(cache, inputs);
+        const action = adjax.sample(adjax.softmax(logits), rng);
         inputs = {...environment.step(action), action};
         sum += inputs.reward;
         if (inputs.done) found.push(sum), sum = 0;

@@ -11,6 +11,7 @@ import sys
 from unittest import mock
 
 from absl import flags
+from absl.testing import flagsaver
 from gymnax.environments import spaces as gymnax_spaces
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from adjax import spaces
 from adjax import types
 from adjax.cli import export
 from adjax.cli import play
+from adjax.cli import report
 from adjax.envs import dark_room
 from adjax.envs import watermaze
 from adjax.models import in_context
@@ -189,6 +191,17 @@ def test_actions_are_drawn_as_it_says(room):
   assert (cold.act(np.tile((1, 3), (number, 1))) == p[0].argmax()).all()
   np.testing.assert_array_equal(
       cold.log_probs[0], np.where(np.arange(5) == p[0].argmax(), 0, -np.inf))
+
+
+def test_numbers_of_numpy_are_numbers_and_64_bits_change_nothing(room):
+  agent = adjax.Agent.load(room, seed=1, rng=3, temperature=0.5)
+  history, said = drive(agent, 10)
+  given = [np.int8(1), None, np.int64(3), np.float32(0.5)]
+  with jax.enable_x64(True):
+    again, said_again = drive(adjax.Agent.load(room, *given), 10)
+  assert said.dtype == said_again.dtype == np.float32
+  np.testing.assert_array_equal(history.action, again.action)
+  np.testing.assert_allclose(said, said_again, atol=2e-5)
 
 
 def test_a_copy_goes_on_by_itself_and_a_reset_forgets(room):
@@ -426,6 +439,8 @@ def test_on_a_terminal_the_grid_is_drawn_in_place():
   plain = [[line.replace('\033[2K', '') for line in lines] for lines in drawn]
   assert plain[1][:3] == [' \033[1;36m@\033[0m o .', ' . o .',
                           ' . . \033[33mX\033[0m']
+  assert plain[1][3] == (
+      'left 0.20  right 0.20  up 0.20  down 0.20  stay 0.20')
   assert plain[1][4] == 'step 2    episode 2   return 1    @-'
 
 
@@ -441,7 +456,7 @@ def test_what_is_exported_says_what_the_agent_says(room, tmp_path, batch):
   spec = importlib.util.spec_from_file_location('read_export', path)
   example = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(example)
-  reset, step = example.load(tmp_path)
+  reset, step = (exported.call for exported in example.load(tmp_path))
   agent = adjax.Agent.load(room, batch=batch)
   shape = () if batch is None else (batch,)
   rng = np.random.default_rng(0)
@@ -461,7 +476,10 @@ def test_what_is_exported_says_what_the_agent_says(room, tmp_path, batch):
 
 def command(module, *arguments):
   """The exit code of a command, which runs in this process."""
-  with (mock.patch.object(sys, 'argv', []), pytest.raises(SystemExit) as left):
+  with (mock.patch.object(sys, 'argv', []), flagsaver.flagsaver(),
+        pytest.raises(SystemExit) as left):
+    for flag in flags.FLAGS._flags().values():
+      flag.unparse()
     module.start(['adjax', *map(str, arguments)])
   flags.FLAGS.unparse_flags()
   return left.value.code
@@ -480,6 +498,21 @@ def test_the_programs_are_written_beside_the_weights(room, capsys):
       ([room, room], f"error: unexpected argument '{room}'\n")]:
     assert command(export, *arguments) == 1
     assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize('module, arguments, message', [
+    (export, ['FOLDER', '--pretrained=dark_room'],
+     '--pretrained: is no flag of adjax export'),
+    (report, ['FOLDER', '--seed=1'], '--seed: is no flag of adjax report'),
+    (play, ['FOLDER', '--pretrained=dark_room'],
+     'adjax play: must be given a WORKDIR or --pretrained=NAME, not both'),
+    (play, ['--seed=1'], 'seed=1: must be an integer from 0 to 0, one of the '
+     'training seeds'),
+])
+def test_no_flag_is_left_unread(room, capsys, module, arguments, message):
+  assert command(module, *(
+      room if word == 'FOLDER' else word for word in arguments)) == 1
+  assert capsys.readouterr().err == f'error: {message}\n'
 
 
 def test_play_is_a_command(capsys):

@@ -118,6 +118,8 @@ REFUSED = [
      'held_out: must have no task of train; 65 of its 65 tasks are in both'),
     (['source', '--set=tasks=FOLDER/own.py:Overlap'],
      'held_out: must have no task of train; 65 of its 65 tasks are in both'),
+    (['source', '--set=tasks=FOLDER/own.py:Tasks', '--set=tasks.size=4'],
+     'FOLDER/own.py:11: --set tasks.size=4: must be an odd number from 3 to'),
     (['--set=method=rl2', '--set=data=none', '--trials=3'],
      '--trials: is no flag, but a field; set it with --set method.trials=3'),
     (['--seed=3'], '--seed: is no flag, but a field; set it with --set seed=3'),
@@ -126,7 +128,7 @@ REFUSED = [
 PROGRAM = '''
 import os, sys
 from absl import flags
-from adjax.cli import launcher, run, source
+from adjax.cli import launcher, own, run, source
 for line in sys.stdin.read().splitlines():
   flags.FLAGS.unparse_flags()
   for flag in flags.FLAGS._flags().values():
@@ -134,8 +136,9 @@ for line in sys.stdin.read().splitlines():
   words = ['run', *line.split('|')]
   body = source.main if 'source' in words else run.main
   try:
-    code = launcher._wrap(body)(launcher._parse(
-        [word for word in words if word != 'source']))
+    code = own.wrap(launcher._prepared(body), launcher._exit_code)(
+        launcher._parse(
+            [word for word in words if word != 'source']))
   except SystemExit as error:
     code = error.code
   print('exit', code, file=sys.stderr, flush=True)
@@ -182,7 +185,7 @@ def test_a_sum_that_is_wrong_is_an_error(monkeypatch):
     processes.check()
   assert '\n' not in str(caught.value)
   # So that it ends with 1, and is not tried again.
-  assert isinstance(caught.value, launcher._SAID)
+  assert isinstance(caught.value, own.SAID)
   assert not launcher._is_of_peers(caught.value)
 
 

@@ -144,6 +144,88 @@ def test_an_environment_of_another_gymnax_is_refused_by_name(env, message):
                    jax.random.key(0))
 
 
+@struct.dataclass
+class State(environment.EnvState):
+  gold: chex.Array = 0
+
+
+def stepping_to(obs=(0,), time=1, reward=0.0, dtype=jnp.int32, **state):
+  """An environment whose step returns these, and always the same."""
+
+  class Wrong(Own):
+
+    def reset_env(self, key, params):
+      return jnp.zeros(1, jnp.int32), State(
+          time=jnp.int32(0), gold=jnp.int32(0))
+
+    def step_env(self, key, before, action, params):
+      return (jnp.array(obs, dtype), before.replace(
+          time=before.time + time, **state), jnp.array(reward, jnp.float32),
+              jnp.bool_(False), {})
+
+  return Wrong()
+
+
+class SixValues(Own):
+
+  def step_env(self, *args):
+    return *super().step_env(*args), {}
+
+
+class TheOtherWayRound(Own):
+
+  def reset_env(self, key, params):
+    return super().reset_env(key, params)[::-1]
+
+
+@pytest.mark.parametrize('env, message', [
+    (SixValues(), r'env=SixValues: its step_env must return \(obs, state, '
+     r'reward, terminated, info\), .* not 6 values'),
+    (TheOtherWayRound(), 'its observation must be an array, not EnvState'),
+    (stepping_to(obs=(0, 0)), r'its observation must be of shape \[1\], .* not '
+     r'\[2\]'),
+    (stepping_to(obs=0), r'must be of shape \[1\], as its space says, not \['),
+    (stepping_to(dtype=jnp.float32), 'must be of int32, as its space says, not '
+     'float32'),
+    (stepping_to(gold=0.5), r'a state like that of reset_env, whose gold is '
+     r'int32\[\], not float32\[\]'),
+    (stepping_to(gold=(1, 2)), 'a state like that of reset_env, PyTreeDef'),
+    (stepping_to(reward=(1,)), r'the reward of its step must be a scalar, not '
+     r'of shape \[1\]'),
+    (stepping_to(obs=(4,)), 'must be from 0 to 3, as its space .*, and was 4'),
+    (stepping_to(obs=(-1,)), 'must be from 0 to 3, .* and was -1'),
+    (stepping_to(time=0), 'episode_length=5: must be enough for every episode '
+     r'to end; on a task of train none did.* time \+ 1')])
+def test_an_episode_that_breaks_what_is_declared_is_refused(env, message):
+  with pytest.raises(ValueError, match=message):
+    contract.check(own(env))
+
+
+def test_a_part_of_an_observation_that_is_not_there_is_named():
+
+  class Parts(Own):
+
+    def observation_space(self, params=None):
+      return spaces.Dict({'at': spaces.Discrete(3), 'has': spaces.Discrete(2)})
+
+    def reset_env(self, key, params):
+      return {'at': jnp.int32(0), **self.more}, super().reset_env(
+          key, params)[1]
+
+    def step_env(self, *args):
+      obs = {'at': jnp.int32(2), 'has': jnp.int32(2)}
+      return obs, *super().step_env(*args)[1:]
+
+  for more, message in (
+      ({}, r'env=Parts: its observation must have the parts of '),
+      ({'has': jnp.zeros(2)}, r"its observation\['has'\] must be of shape \["),
+      ({'has': jnp.int32(0)}, 'must be from 0 to 1, .* and was 2')):
+    env = Parts()
+    env.more = more
+    with pytest.raises(ValueError, match=message):
+      contract.check(own(env))
+
+
 def test_a_step_keeps_the_dtypes_of_the_reset():
   """Whatever a step promotes them to, a scan takes them."""
 

@@ -1,5 +1,6 @@
-"""Paths as users write them, and locks."""
+"""Paths as users write them, archives, and locks."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import hypothesis
 from hypothesis import strategies as st
+import numpy as np
 import pytest
 
 import adjax
@@ -65,6 +67,28 @@ def test_paths_that_tensorstore_would_read_otherwise_are_refused(
   if not ok:
     assert 'workdir=' in found[1].stderr and 'PYTHONUTF8=1' in found[1].stderr
     assert len(found[1].stderr.splitlines()) == 1
+
+
+def test_an_archive_is_what_was_written_or_one_line(tmp_path):
+  path = str(tmp_path / 'some.npz')
+  header = {'format': 1, 'of': 'x'}
+  np.savez(path, header=json.dumps(header), a=np.arange(3), b=np.float16(2))
+  found, arrays = files.read_npz(path, 'a file of x')
+  assert found == header and arrays.keys() == {'a', 'b'}
+  np.testing.assert_array_equal(arrays['a'], [0, 1, 2])
+  assert arrays['b'].dtype == np.float16
+  damaged = 'must be a file of x as a run writes it; it was damaged'
+  for text, message in {
+      '[1]': damaged, '{': damaged, '[' * 100_000: damaged,
+      '{"format": 7}': 'is of format 7, and must be of 1'}.items():
+    np.savez(path, header=text)
+    with pytest.raises(ValueError, match=f'^{path}: {message}'):
+      files.read_npz(path, 'a file of x')
+  np.savez(path, a=np.arange(3))
+  with pytest.raises(ValueError, match=damaged):
+    files.read_npz(path, 'a file of x')
+  with pytest.raises(ValueError, match='none: must be a file of x; there is n'):
+    files.read_npz(str(tmp_path / 'none'), 'a file of x')
 
 
 def test_without_locks_files_are_not_held(tmp_path, monkeypatch):

@@ -48,11 +48,15 @@ def workdirs(tmp_path_factory):
   return folder
 
 
-def page_of(workdirs, *names):
-  return write.page([data.of_workdir(
+def runs_of(workdirs, *names):
+  return [data.of_workdir(
       str(workdirs / name), again.command(json.loads(
           (workdirs / name / 'config.json').read_text())['config']),
-      len(names)) for name in names])
+      len(names)) for name in names]
+
+
+def page_of(workdirs, *names):
+  return write.page(runs_of(workdirs, *names))
 
 
 def opened(page, width, dark):
@@ -88,13 +92,54 @@ def test_a_page_plays(workdirs, name, width, dark):
   assert found['problems'] == [] and console == []
   assert ('the model acts' in found) == (
       name in ('grid', 'key_to_door', 'arms'))
-  assert 'it is drawn' in found
+  assert 'it is drawn' in found and found['unshown'] == 0
   # The start of the browser included.
   steps = FRAMES * (1 + ('the model acts' in found))
   assert steps / seconds >= 30, f'{steps} steps drawn in {seconds:.1f} s'
 
 
-def test_a_page_of_several_runs_plays(workdirs):
-  found, console = opened(page_of(workdirs, 'grid', 'key_to_door'), 1280, True)
+@pytest.mark.parametrize('names', [
+    ('grid', 'key_to_door'), ('grid', 'traces'), ('traces', 'grid')])
+def test_a_page_of_several_runs_plays(workdirs, names):
+  found, console = opened(page_of(workdirs, *names), 1280, True)
+  assert not [check for check, ok in found.items() if ok is False], found
+  assert found['problems'] == [] and console == [] and found['unshown'] == 0
+  assert {'it is drawn', 'the model acts'} <= set(found)
+
+
+def without_rollouts(run):
+  del run['rollouts'], run['scene']
+
+
+def without_values(run):
+  unknown = float('nan')  # As of what a file has as null.
+  run['series'][0]['mean'][1] = run['series'][0]['low'][0] = unknown
+  run['shares'][0][0] = unknown
+
+
+def of_ones_own_scene(run):
+  del run['model']
+  for life in run['rollouts']['lives']:
+    life['scene'] = {'kind': 'maze'}
+
+
+def damaged(run):
+  run['model']['weights'] = 'AAAA'
+  for life in run['rollouts']['lives']:
+    life['data'] = 'AAAA'
+
+
+@pytest.mark.parametrize('change, unshown, played', [
+    (without_rollouts, 1, set()), (damaged, 2, set()),
+    (without_values, 0, {'it is drawn', 'the model acts'}),
+    (of_ones_own_scene, 0, {'it is drawn'})])
+def test_what_cannot_be_shown_leaves_the_rest(
+    workdirs, change, unshown, played):
+  """The curves, and how the run was made."""
+  run, = runs_of(workdirs, 'grid')
+  change(run)
+  found, console = opened(write.page([run]), 1280, False)
   assert not [check for check, ok in found.items() if ok is False], found
   assert found['problems'] == [] and console == []
+  assert found['unshown'] == unshown
+  assert {'it is drawn', 'the model acts'} & set(found) == played

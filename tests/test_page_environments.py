@@ -90,6 +90,9 @@ def answers():
       'starts': {'job': 'environment', 'seed': 5, 'actions': [4] * 12 * 2000,
                  'scene': grid([(0, 0)], random_start=True)[0].scene(
                      dark_room.EnvParams(goals=np.int8([(0, 0)])))},
+      'even': {'job': 'environment', 'seed': 5, 'actions': [4],
+               'scene': GRIDS['pays always'][0].scene(dark_room.EnvParams(
+                   goals=np.int8([(0, 0)]))) | {'size': 4}},
       'float16': {'job': 'float16', 'base64': base64.b64encode(
           zlib.compress(RARE.astype('<f2').tobytes())).decode()},
       'softmax': {'job': 'softmax', 'logits': [1, 3, 2], 'temperature': 2},
@@ -123,6 +126,11 @@ def test_random_starts_are_uniform(answers):
   starts = np.array([step['before'] for step in answers['starts'][::12]])
   counts = np.bincount(starts @ [3, 1], minlength=9)
   assert np.abs(counts / len(starts) - 1 / 9).max() < 0.03
+
+
+@page_node.needs_node
+def test_an_even_grid_begins_in_a_cell(answers):
+  assert answers['even'][0]['before'] == [2, 2]  # As size // 2 in Python.
 
 
 @page_node.needs_node

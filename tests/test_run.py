@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from adjax import devices
 from adjax import presets
 from adjax.envs import dark_room
 from adjax.experiment import clock as clock_lib
+from adjax.experiment import memory
 from adjax.experiment import report
+from adjax.experiment import rollouts
 from adjax.experiment import run as run_lib
 from adjax.experiment import setup as setup_lib
 from adjax.experiment import specification
@@ -101,12 +104,25 @@ def test_the_pictures_are_drawn(finished):
 
 def test_a_picture_that_cannot_be_drawn_costs_no_result(
     tmp_path, monkeypatch):
+  """Nor do rollouts that memory is too small for, which are not begun."""
   def draw(*args):
     raise RuntimeError('of somebody')
 
+  def check(needs, devices):
+    asked.update(needs)
+    return real({name: 10**18 if name == 'rollouts' else x
+                 for name, x in needs.items()}, devices)
+
+  asked, real = {}, memory.check
   monkeypatch.setattr(dark_room.Config, 'draw', draw)
+  monkeypatch.setattr(memory, 'check', check)
   said, result = tiny.run(tiny.fast(), tmp_path)
   assert any('a picture was not drawn: Runtime' in text for text in said)
+  assert any(re.match(r'rollouts were not kept: .* the most for rollouts; .*'
+                      'lower evaluate.episodes', text) for text in said)
+  assert asked['rollouts'] > 0
+  assert (tmp_path / 'report.html').exists()
+  assert not (tmp_path / 'rollouts.npz').exists()
   assert result == tiny.read(tmp_path)[1]
 
 
@@ -114,9 +130,15 @@ def test_a_page_that_cannot_be_drawn_costs_no_result(tmp_path, monkeypatch):
   def fail(*args, **kwargs):
     raise RuntimeError('of somebody')
 
-  monkeypatch.setattr(dark_room.Config, 'scene', fail)
+  def make(*args):
+    assert (tmp_path / 'weights.npz').exists()  # They are safe by then.
+    return {'header': np.array('{}')}
+
+  monkeypatch.setattr(rollouts, 'make', make)
+  monkeypatch.setattr(rollouts, 'save', fail)
   monkeypatch.setattr(page, 'page', fail)
   said, result = tiny.run(tiny.fast(), tmp_path)
+  assert said[-1].endswith(f'{tmp_path}/result.json')
   assert any('rollouts were not kept: Runtime' in text for text in said)
   assert any('report.html was not drawn: Runtime' in text for text in said)
   assert result == tiny.read(tmp_path)[1]

@@ -21,15 +21,16 @@ RESULT = {
 
 
 def line(epoch):
-  """As metrics.jsonl says of an epoch; in epoch 2 nobody knows the loss."""
+  """As metrics.jsonl says of an epoch; of epoch 2 not everything is known."""
   return {
       'epoch': epoch, 'loss_per_seed': [1.0, None],
       'loss': None if epoch == 2 else 1.0 / epoch, 'skipped': [0, 3],
       'skipped_total': [0, 3], 'ended_early': [],
       'validation': {'optimum': None, 'return_mean': [0.5, epoch],
-                     'last_10_per_task': [1.0, 2.0, 6.0]},
+                     'last_10_per_task': [1.0, None if epoch == 2 else 2.0,
+                                          6.0]},
       'train': {'optimum': [4.0, 5.0], 'return_mean': [1.0, 1.0],
-                'last_10_per_task': [1.0]},
+                'last_10_per_task': [None] if epoch == 2 else [1.0]},
       'seconds': 2.5, 'transitions_per_s': 1000.0}
 
 
@@ -39,7 +40,10 @@ def expected(epoch):
       'validation/last_10_per_task': 3.0, 'train/optimum': 4.5,
       'train/return_mean': 1.0, 'train/last_10_per_task': 1.0,
       'seconds': 2.5, 'transitions_per_s': 1000.0}
-  return found if epoch == 2 else found | {'loss': 1.0 / epoch}
+  if epoch == 2:
+    del found['train/last_10_per_task']
+    return found | {'validation/last_10_per_task': 3.5}
+  return found | {'loss': 1.0 / epoch}
 
 
 HEADLINE = {
@@ -117,6 +121,39 @@ def check(shown, epochs):
       assert found[name] == np.float32(value), name
 
 
+class Wandb(types.ModuleType):
+  """As wandb to its callers: a run has the steps that come after its last."""
+
+  def __init__(self):
+    super().__init__('wandb')
+    self.runs, self.summary, self.given, self.finished = {}, {}, [], 0
+    self.Settings = dict
+
+  def init(self, **given):
+    self.given.append(given)
+    self._id = given['id']
+    rows = self.runs.setdefault(self._id, [])
+    self.starting_step = rows[-1][0] + 1 if rows else 0
+    return self
+
+  def log(self, figures, step, commit):
+    assert commit
+    rows = self.runs[self._id]
+    assert not rows or rows[-1][0] < step  # Else it complains.
+    rows.append((step, dict(figures)))
+
+  def finish(self):
+    self.finished += 1
+
+
+@pytest.fixture
+def wandb(monkeypatch):
+  fake = Wandb()
+  monkeypatch.setitem(sys.modules, 'wandb', fake)
+  monkeypatch.delenv('WANDB_MODE', raising=False)
+  return fake
+
+
 def test_event_files_say_what_metrics_jsonl_does(tmp_path):
   assert not train(tmp_path, 'tensorboard', 0, 4, RESULT)
   check(shown_by_tensorboard(tmp_path), [1, 2, 3, 4])
@@ -135,43 +172,28 @@ def test_a_resumed_run_has_no_epoch_twice(tmp_path, done):
   check(shown_by_tensorboard(tmp_path), [1, 2, 3, 4])
 
 
-def test_a_run_that_is_tracked_late_has_its_first_epochs_too(tmp_path):
-  train(tmp_path, '', 0, 2)
-  assert not (tmp_path / 'tensorboard').exists()
-  train(tmp_path, 'tensorboard', 2, 4, RESULT)
+@pytest.mark.parametrize('first', [0, 1])
+def test_epochs_that_a_tracker_missed_are_told_when_it_is_back(
+    tmp_path, wandb, first):
+  """Those of a run that was begun, or resumed, without it."""
+  train(tmp_path, 'tensorboard,wandb' if first else '', 0, first, killed=True)
+  assert (tmp_path / 'tensorboard').exists() == bool(first)
+  train(tmp_path, '', first, 3)
+  train(tmp_path, 'tensorboard,wandb', 3, 4, RESULT)
   check(shown_by_tensorboard(tmp_path), [1, 2, 3, 4])
+  [rows] = wandb.runs.values()
+  assert rows == [(n, expected(n)) for n in (1, 2, 3, 4)]
 
 
-class Wandb(types.ModuleType):
-  """As wandb to its callers: a run has the steps that come after its last."""
-
-  def __init__(self):
-    super().__init__('wandb')
-    self.runs, self.summary, self.given, self.finished = {}, {}, [], 0
-    self.Settings = dict
-
-  def init(self, **given):
-    self.given.append(given)
-    self._id = given['id']
-    self.runs.setdefault(self._id, [])
-    return self
-
-  def log(self, figures, step, commit):
-    assert commit
-    rows = self.runs[self._id]
-    if not rows or rows[-1][0] < step:
-      rows.append((step, dict(figures)))
-
-  def finish(self):
-    self.finished += 1
-
-
-@pytest.fixture
-def wandb(monkeypatch):
-  fake = Wandb()
-  monkeypatch.setitem(sys.modules, 'wandb', fake)
-  monkeypatch.delenv('WANDB_MODE', raising=False)
-  return fake
+def test_a_tracker_that_could_not_be_reached_is_told_all_later(
+    tmp_path, wandb, monkeypatch):
+  with monkeypatch.context() as context:
+    context.setattr(wandb, 'init', lambda **given: 1 / 0)
+    said = train(tmp_path, 'wandb', 0, 2)
+  assert len(said) == 1 and 'ZeroDivisionError' in said[0]
+  assert not train(tmp_path, 'wandb', 2, 4, RESULT)
+  [rows] = wandb.runs.values()
+  assert rows == [(n, expected(n)) for n in (1, 2, 3, 4)]
 
 
 def test_wandb_has_one_run_of_a_run_that_is_resumed(tmp_path, wandb):
@@ -225,7 +247,7 @@ def test_what_cannot_be_had_is_refused_at_once(tmp_path, monkeypatch):
       'tensorboard,': 'log=tensorboard,: must be of tensorboard, wandb',
       'tensorboard,wandb':
           'log=tensorboard,wandb: must have its package installed, pip install '
-          r"'adjax-rl\[wandb\]' \(.*wandb.*\)$"}.items():
+          r'wandb \(.*wandb.*\)$'}.items():
     with pytest.raises(ValueError, match=f'^{message}'):
       tracking.Tracked(log, tmp_path / 'run')
   assert not (tmp_path / 'run').exists()

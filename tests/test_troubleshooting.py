@@ -8,8 +8,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 PAGE = (ROOT / 'docs' / 'troubleshooting.md').read_text()
 # Of other programs, or as an example.
 NOT_OURS = {'RESOURCE_EXHAUSTED: …', 'file.py:12: …', '--set …'}
-# What is called with a message that a user reads.
-SAYING = {'say', '_say', 'warn'}
+# What is called with a message that a user reads; and with the beginning of
+# one, an error after it, as its second argument.
+SAYING, BEGINNING = {'say', '_say', 'warn'}, {'_optional'}
 # Another message, passed on; and Python's own of a name that is not there.
 PASSED_ON = re.compile(r'(error: )?[…:\s]*|module \S+ has no attribute …')
 
@@ -51,15 +52,20 @@ def messages(source):
         and isinstance(node.value, (ast.JoinedStr, ast.BinOp))}
     for node in ast.walk(function) if function is not tree else tree.body:
       if isinstance(node, ast.Call) and node.args and says(node):
-        text = template(node.args[0], names)
+        text = (template(node.args[0], names) if name_of(node) not in BEGINNING
+                else template(node.args[1], names) + ': …')
         yield node.lineno, re.sub(r'…+', '…', text.replace('\n', ' ')).strip()
 
 
+def name_of(call):
+  return getattr(call.func, 'id', getattr(call.func, 'attr', ''))
+
+
 def says(call):
-  """Whether its first argument is told to a user."""
-  name = getattr(call.func, 'id', getattr(call.func, 'attr', ''))
+  """Whether a user is told an argument of it."""
+  name = name_of(call)
   to_stderr = name == 'print' and any(x.arg == 'file' for x in call.keywords)
-  return name in SAYING or name.endswith('Error') or to_stderr
+  return name in SAYING | BEGINNING or name.endswith('Error') or to_stderr
 
 
 def entries():
@@ -108,6 +114,8 @@ def test_messages_are_read_as_they_are_written():
       '  raise ValueError(f"{line}; lower {x}" + " or " + str(x)) from x\n'
       'def g(say):\n  say(f"all of {len(say)} " f"are \\"there\\"")\n'
       '  raise ValueError\n'
-      '  raise OSError("{}: full".format(x))\n')
+      '  raise OSError("{}: full".format(x))\n'
+      '  with _optional(x, "no picture"):\n    pass\n')
   assert sorted(text for _, text in messages(source)) == [
-      'all of … are "there"', 'needs … GB; lower … or …', '…: full']
+      'all of … are "there"', 'needs … GB; lower … or …', 'no picture: …',
+      '…: full']

@@ -168,6 +168,8 @@ KERNEL = 'params/head/kernel'
     (told(format=2), 'is of format 2, and must be of 1'),
     (told(seeds='two'), 'must be a file of weights as a run writes it'),
     (lambda header, leaves: [1], 'must be a file of weights as a run writes'),
+    (lambda header, leaves: leaves.update({f'{KERNEL}/x': leaves[KERNEL]}),
+     'must be a file of weights as a run writes it'),
     (without(KERNEL), f'weights {KERNEL}: must be of shape [2, 8, 5], as the '
      'model is configured, and are not there'),
     (lambda header, leaves: leaves.update({KERNEL: leaves[KERNEL][:, 1:]}),
@@ -222,7 +224,7 @@ def test_nothing_is_unpickled(tmp_path):
     weights.load(path)
 
 
-@pytest.mark.parametrize('seed', [2, -1, True, 'first', 0.0])
+@pytest.mark.parametrize('seed', [2, -1, True, np.int8(2), 'first', 0.0])
 def test_a_seed_that_was_not_trained_is_refused(kept, seed):
   with pytest.raises(ValueError, match=r'seed=.*: must be an integer from 0 to '
                      '1, one of the training seeds'):

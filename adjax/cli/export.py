@@ -66,7 +66,7 @@ def export(
   from adjax.storage import weights
   if importlib.util.find_spec('flatbuffers') is None:
     raise ValueError('adjax export: must have flatbuffers, which jax writes '
-                     "such files with; pip install 'adjax-rl[export]'")
+                     'such files with; pip install flatbuffers')
   model = weights.model(header)
   step, empty = agent.programs(model, batch)
   first = agent.null_inputs(model, batch)

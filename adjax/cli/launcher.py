@@ -11,17 +11,14 @@ import functools
 import hashlib
 import os
 import platform
-import signal
+import re
 import sys
-import traceback
 from typing import TYPE_CHECKING
 
 from absl import app
 from absl import flags
-from absl import logging
 
 from adjax.cli import own
-from adjax.storage import files
 
 if TYPE_CHECKING:
   from adjax.experiment import specification
@@ -60,9 +57,6 @@ _PROCESS_ID = flags.DEFINE_integer(
 # an error of one's own it is worth another try.
 LOST = 134
 
-# What says of itself what was wrong; all else is a bug, and has its traceback.
-_SAID = (ValueError, OSError, RuntimeError, FloatingPointError, MemoryError)
-
 
 def start(
     body: Callable[[], int | None], argv: Sequence[str] | None = None
@@ -73,13 +67,7 @@ def start(
     body: the program, after its flags have been read.
     argv: its name and arguments; those of the process by default.
   """
-  sys.argv = list(argv or sys.argv)
-  # What --help shows: the program's own text and flags, wherever it was called.
-  sys.modules['__main__'].__doc__ = sys.modules[body.__module__].__doc__
-  for module in (body.__module__, __name__):
-    for flag in flags.FLAGS.get_flags_for_module(module):
-      flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-  app.run(_wrap(body), flags_parser=_parse)
+  own.start(_prepared(body), argv, _parse, (__name__,), _exit_code)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -106,32 +94,29 @@ def _fields_called(name: str) -> list[str]:
   return []
 
 
-def _wrap(body: Callable[[], int | None]) -> Callable[[Sequence[str]], int]:
-  """What the user did wrong becomes one line and exit code 1."""
+def _prepared(
+    body: Callable[[], int | None]
+) -> Callable[[list[str]], int | None]:
+  """The program after jax was set up; it takes flags alone."""
   @functools.wraps(body)
-  def wrapped(argv: Sequence[str]) -> int:
-    debugging = flags.FLAGS.alsologtostderr or logging.level_debug()
-    if not debugging:
-      # jax speaks of the accelerators it looked for in vain.
-      logging.set_verbosity(logging.WARNING)
-    for number in signal.SIGTERM, signal.SIGINT:
-      signal.signal(number, signal.SIG_DFL)  # Also in the middle of a program.
+  def prepared(arguments: list[str]) -> int | None:
+    if arguments:
+      raise ValueError(f'unexpected argument {arguments[0]!r}; fields are set '
+                       'with --set name=value')
+    prepare()
     try:
-      if len(argv) > 1:
-        raise ValueError(f'unexpected argument {argv[1]!r}; fields are set '
-                         'with --set name=value')
-      prepare()
-      return body() or 0
-    except Exception as error:
-      said = own.line_of(error, body.__code__.co_filename)
-      if not (said or isinstance(error, _SAID)):
-        raise
-      if debugging:
-        traceback.print_exc()
-      print(f'error: {said or error}', file=sys.stderr)
-      return LOST if _DISTRIBUTED.value and _is_of_peers(error) else 1
+      return body()
+    except ValueError as error:
+      text = re.sub(
+          r'^(?=(tasks|source|data|model|method|evaluate)\.\w+=)', '--set ',
+          str(error))
+      raise ValueError(text) from error
 
-  return wrapped
+  return prepared
+
+
+def _exit_code(error: Exception) -> int:
+  return LOST if _DISTRIBUTED.value and _is_of_peers(error) else 1
 
 
 def _is_of_peers(error: BaseException) -> bool:
@@ -185,6 +170,8 @@ def prepare() -> None:
   if _DISTRIBUTED.value:
     join()
   import jax
+
+  from adjax.storage import files
   told = 'JAX_NUM_CPU_DEVICES' in os.environ or (
       'xla_force_host_platform_device_count' in os.environ.get('XLA_FLAGS', ''))
   if _DEVICES.value or not told:

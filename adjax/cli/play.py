@@ -32,18 +32,19 @@ _TEMPERATURE = flags.DEFINE_float(
 _RNG = flags.DEFINE_integer('rng', 0, 'The seed of all that is drawn.', 0)
 
 _GRID = 'adjax.envs.dark_room:Config'
-_NAMES = 'left', 'right', 'up', 'down', 'stay'
 
 
 def main(workdirs: list[str]) -> None:
   """Plays what the arguments tell."""
   import adjax
-  options = {'rng': _RNG.value, 'temperature': _TEMPERATURE.value}
-  if workdirs:
-    agent = adjax.Agent.load(workdirs[0], folders.SEED.value, **options)
-  else:
-    agent = adjax.Agent.pretrained(
-        folders.PRETRAINED.value or 'dark_room', **options)
+  from adjax import pretrained
+  name = folders.PRETRAINED.value
+  if workdirs and name:
+    raise ValueError('adjax play: must be given a WORKDIR or --pretrained=NAME,'
+                     ' not both')
+  agent = adjax.Agent.load(
+      workdirs[0] if workdirs else pretrained.path(name or 'dark_room'),
+      folders.SEED.value, rng=_RNG.value, temperature=_TEMPERATURE.value)
   play(agent, _GOAL.value, _EPISODES.value, Screen(sys.stdout), _SPEED.value,
        _RNG.value)
 
@@ -146,7 +147,9 @@ class Screen:
       best: float,
   ) -> None:
     """Says what is to be seen; best is the most an episode can bring."""
+    from adjax.envs import dark_room
     self._size, self._goals, self._best = size, goals, best
+    self._actions = dark_room.ACTIONS
     names = ('goal',) if len(goals) == 1 else ('key', 'door')
     hidden = ' and '.join(f'{name} at {x},{y}'
                           for name, (x, y) in zip(names, goals))
@@ -165,7 +168,7 @@ class Screen:
     rows = [' ' + ' '.join(cells.get((x, y), empty) for x in range(self._size))
             for y in reversed(range(self._size))]
     rows += ['  '.join(f'{name} {p:.2f}'
-                       for name, p in zip(_NAMES, probabilities)),
+                       for name, p in zip(self._actions, probabilities)),
              f'step {len(visited) - 1:<4} ' + self._summary(returns)]
     up = f'\033[{self._lines}A' if self._lines else ''
     self._lines = len(rows)

@@ -23,6 +23,10 @@ _OUTPUT = flags.DEFINE_string(
 flags.declare_key_flag('pretrained')
 
 
+# Of the page of a model in the box.
+TITLE = 'Frozen weights that learn'
+
+
 def main(workdirs: list[str]) -> None:
   """Writes the page that the arguments tell."""
   from adjax.page import write
@@ -33,8 +37,7 @@ def main(workdirs: list[str]) -> None:
                      '--pretrained=NAME')
   title = ''
   if name:
-    runs, output = [_pretrained(name)], 'report.html'
-    title = 'Frozen weights that learn'
+    runs, output, title = [_pretrained(name)], 'report.html', TITLE
   else:
     workdirs = [files.folder('workdir', workdir) for workdir in workdirs]
     runs = [_run(workdir, len(workdirs)) for workdir in workdirs]
@@ -49,12 +52,14 @@ def _run(workdir: str, runs: int) -> dict[str, Any]:
   from adjax.experiment import again
   from adjax.page import data
   from adjax.storage import files
-  config = os.path.join(workdir, 'config.json')
-  if not os.path.exists(config):
+  path = os.path.join(workdir, 'config.json')
+  if not os.path.exists(path):
     raise ValueError(f'workdir={workdir}: must be the folder of a run, with a '
                      'config.json')
-  return data.of_workdir(
-      workdir, again.command(files.read_json(config)['config']), runs)
+  saved = files.read_json(path)
+  files.check_format(path, saved)
+  command = again.command(data.without_paths(saved['config']))
+  return data.of_workdir(workdir, command, runs)
 
 
 def _pretrained(name: str) -> dict[str, Any]:

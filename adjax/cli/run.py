@@ -77,9 +77,7 @@ def _naming_flags() -> Iterator[None]:
     text = re.sub(
         r'^(?=(workdir|mesh|seeds|log)=)|\b(?=allow_version_change\b)', '--',
         str(error))
-    raise ValueError(re.sub(
-        r'^(?=(tasks|source|data|model|method|evaluate)\.\w+=)', '--set ', text
-    )) from error
+    raise ValueError(text) from error
 
 
 def start(argv: list[str] | None = None) -> None:

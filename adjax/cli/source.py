@@ -32,10 +32,11 @@ def main() -> int:
   from adjax.experiment import contract
   from adjax.experiment import progress
   from adjax.experiment import report
+  from adjax.experiment import setup
   from adjax.learners import references
 
   experiment = launcher.experiment()
-  tasks = experiment.tasks.make()
+  tasks = setup.made('tasks', experiment.tasks, types.TaskDistribution)
   contract.check(tasks)
   some = getattr(tasks, _TASKS.value)
   optimum = report.optimum(tasks, some)
@@ -48,7 +49,8 @@ def main() -> int:
   learners = [('random', references.random(tasks))]
   if experiment.source is not None:
     learners.insert(0, (f'source of {experiment.name}',
-                        experiment.source.make(tasks)))
+                        setup.made('source', experiment.source, types.Learner,
+                                   tasks)))
   if tasks.goal_policy is not None:
     learners.append(('random walk with memory',
                      references.random_walk_with_memory(tasks)))

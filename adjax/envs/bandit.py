@@ -110,9 +110,11 @@ class Config(config_lib.Checked):
       task: of NumPy arrays.
 
     Returns:
-      JSON: `kind` 'arms'; `means` [A]; `reward` and `noise` as here.
+      JSON: `kind` 'arms'; `means` [A]; `actions`, names of the arms; `reward`
+      and `noise` as here.
     """
     return {'kind': 'arms', 'means': np.asarray(task.means).tolist(),
+            'actions': [f'arm {i + 1}' for i in range(self.arms)],
             'reward': self.reward, 'noise': self.noise}
 
 

@@ -30,6 +30,7 @@ from adjax import types
 # left, right, up, down, no-op, as (x, y) with y growing upwards.
 MOVES = np.array([(-1, 0), (1, 0), (0, 1), (0, -1), (0, 0)], np.int8)
 LEFT, RIGHT, UP, DOWN, STAY = range(5)
+ACTIONS = 'left', 'right', 'up', 'down', 'stay'
 
 
 @struct.dataclass
@@ -147,12 +148,13 @@ class Config(config_lib.Checked):
       task: of NumPy arrays.
 
     Returns:
-      JSON: `kind` 'grid'; `goals` [G][2] and `moves` [A][2], as (x, y); `size`,
-      `pays_once`, `random_start`, `terminate` and `episode_length` as here.
+      JSON: `kind` 'grid'; `goals` [G][2] and `moves` [A][2], as (x, y);
+      `actions`, their names; `size`, `pays_once`, `random_start`, `terminate`
+      and `episode_length` as here.
     """
     names = 'size', 'pays_once', 'random_start', 'terminate', 'episode_length'
     return {'kind': 'grid', 'goals': np.asarray(task.goals).tolist(),
-            'moves': MOVES.tolist(),
+            'moves': MOVES.tolist(), 'actions': list(ACTIONS),
             **{name: getattr(self, name) for name in names}}
 
 

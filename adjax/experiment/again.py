@@ -40,25 +40,32 @@ def command(config: dict[str, Any]) -> str:
 def _changes(
     preset: specification.Experiment, config: dict[str, Any]
 ) -> tuple[list[str], list[str]]:
-  """Assignments that make a config of a preset, and what none can set."""
-  assignments = []
+  """Assignments that make a config of a preset, and what none can set.
+
+  That is also what is somebody's own: a config does not say in which file it
+  is, and nothing of it is imported here.
+  """
+  assignments, own = [], {}
   for name in ('tasks', 'source', 'data', 'model', 'method'):
     old = specification.describe(preset)[name]
     kind = lambda x: x and x.get('kind', 'default')
-    if kind(config[name]) != kind(old):
+    given = kind(config[name])
+    if given and ':' in given and not given.startswith('adjax.'):
+      own[name] = given
+    elif given != kind(old):
       assignments.append(f'{name}={_short(config[name])}')
   try:
     start = specification.override(preset, assignments)
   except ValueError:  # Of a class that must be given its fields.
     start = preset
-  others = []
+  others = [f'{name}={kind}' for name, kind in own.items()]
   old, new = (config_lib.flatten(x) for x in (
       specification.describe(start), config))
   for name in new:
     if new[name] == old.get(name) or name.rpartition('.')[2] == 'kind':
       continue
     text = _text(new[name])
-    if text is None:
+    if text is None or name.partition('.')[0] in own:
       others.append(f'{name}={new[name]!r}')
     else:
       assignments.append(f'{name}={text}')

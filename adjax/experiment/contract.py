@@ -19,8 +19,9 @@ def check(tasks: types.TaskDistribution) -> None:
 
   Raises:
     ValueError: if spaces are not understood, if sets overlap or are not of the
-      environment's EnvParams, or if numbers of actions or lengths of episodes
-      do not fit together.
+      environment's EnvParams, if numbers of actions or lengths of episodes do
+      not fit together, or if an episode, acted at random, does not keep what
+      the environment declares.
   """
   spaces.observation(tasks.env)
   actions = stepping.num_actions(tasks.env)
@@ -31,6 +32,10 @@ def check(tasks: types.TaskDistribution) -> None:
     some = getattr(tasks, name)
     _check_actions(name, tasks.env, some, actions)
     _check_length(name, some, tasks.episode_length)
+  # Those of adjax are held to this by its tests.
+  if not type(tasks.env).__module__.startswith('adjax.envs.'):
+    _check_functions(tasks)
+    _check_episode(tasks, actions)
 
 
 def _check_set(name: str, some: types.Task, params: types.Task) -> None:
@@ -95,3 +100,85 @@ def _check_length(name: str, some: types.Task, episode_length: int) -> None:
         f'episode_length={episode_length}: must be at least '
         f'{int(np.max(limit))}, the max_steps_in_episode of a task of {name}: '
         'all episodes must have ended by then')
+
+
+# What gymnax's Environment makes its reset and step of.
+_RESET, _STEP = ('obs', 'state'), (
+    'obs', 'state', 'reward', 'terminated', 'info')
+
+
+def _check_functions(tasks: types.TaskDistribution) -> None:
+  """That what gymnax calls, if the environment has it, returns what it must."""
+  env, task = tasks.env, _first(tasks.train)
+  if not (hasattr(env, 'reset_env') and hasattr(env, 'step_env')):
+    return
+  key, action = jax.random.key(0), jnp.int32(0)
+  made = jax.eval_shape(env.reset_env, key, task)
+  _check_tuple(env, 'reset_env', made, _RESET)
+  spaces.check(env, made[0])
+  state = made[1]
+  made = jax.eval_shape(env.step_env, key, state, action, task)
+  _check_tuple(env, 'step_env', made, _STEP)
+  spaces.check(env, made[0])
+  before: Any = jax.tree.structure(state)
+  after: Any = jax.tree.structure(made[1])
+  if before != after:
+    raise ValueError(f'env={env.name}: its step_env must return a state like '
+                     f'that of reset_env, {before}, not {after}')
+  for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(state),
+                              jax.tree.leaves(made[1])):
+    if (old.shape, old.dtype) != (new.shape, new.dtype):
+      raise ValueError(
+          f'env={env.name}: its step_env must return a state like that of '
+          f'reset_env, whose {jax.tree_util.keystr(path)[1:]} is '
+          f'{_said(old)}, not {_said(new)}')
+
+
+def _check_tuple(
+    env: types.Env, name: str, made: Any, wanted: tuple[str, ...]
+) -> None:
+  if not isinstance(made, tuple) or len(made) != len(wanted):
+    given = (f'{len(made)} values' if isinstance(made, tuple)
+             else type(made).__name__)
+    raise ValueError(f'env={env.name}: its {name} must return '
+                     f'({", ".join(wanted)}), as in gymnax 1.0, not {given}')
+
+
+def _said(x: jax.ShapeDtypeStruct) -> str:
+  return f'{x.dtype}{list(x.shape)}'
+
+
+def _check_episode(tasks: types.TaskDistribution, actions: int) -> None:
+  """That episodes end in time and show what they declare, acted at random.
+
+  On the first task of each set.
+  """
+  env, length = tasks.env, tasks.episode_length
+  some = jax.tree.map(
+      lambda *x: jnp.stack(x), *(_first(getattr(tasks, name))
+                                 for name in _SETS))
+  learner = stepping.policy(
+      env, lambda task, actor, time, key: jax.random.randint(
+          key, (), 0, actions))
+  history, _ = jax.jit(jax.vmap(
+      lambda task, key: types.unroll(learner, task, key, length)))(
+          some, jax.random.split(jax.random.key(0), len(_SETS)))
+  for name, done in zip(_SETS, np.asarray(history.done)):
+    if not done.any():
+      raise ValueError(
+          f'episode_length={length}: must be enough for every episode to end; '
+          f'on a task of {name} none did. Its step must return a state with '
+          'time + 1, for gymnax to end it after max_steps_in_episode')
+  for part, x in spaces.observation(env).split(np.asarray(history.obs)):
+    outside = (x < part.low) | (x > part.high)
+    if part.is_integer and outside.any():
+      index = tuple(np.argwhere(outside)[0])
+      entry = index[len(index) - len(part.shape):]
+      raise ValueError(
+          f'env={env.name}: its observation must be from '
+          f'{part.low[entry]:g} to {part.high[entry]:g}, as its space says, '
+          f'and was {x[index]}')
+
+
+def _first(some: types.Task) -> types.Task:
+  return jax.tree.map(lambda x: x[0], some)

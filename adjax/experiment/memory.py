@@ -22,6 +22,7 @@ _LOWER = {
                 'method.trials, model.width or model.layers',
     'evaluation': 'evaluate.held_out_runs, evaluate.episodes or model.window',
     'references': 'evaluate.reference_runs or evaluate.episodes',
+    'rollouts': 'evaluate.episodes',
 }
 
 

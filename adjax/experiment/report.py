@@ -1,5 +1,6 @@
 """The figures of a run: an epoch's line, the result, the last words."""
 
+import os
 from typing import Any
 
 import chex
@@ -13,6 +14,7 @@ from adjax import types
 from adjax.experiment import clock as clock_lib
 from adjax.experiment import setup as setup_lib
 from adjax.learners import references
+from adjax.page import data as page_data
 
 
 def optimum(
@@ -224,8 +226,13 @@ def summary(found: dict[str, Any], workdir: str) -> str:
   """The last lines on the screen."""
   held_out = found['held_out']
   # Shares of the optimum, or returns where nobody knows it.
-  optima = held_out['optimum'] if found['optimum_known'] else 1.0
-  best = np.mean(optima)
+  optima = page_data.optimum_of(held_out)
+  unit = 'held-out return'
+  if optima is None:
+    optima = np.ones(1)
+  else:
+    unit += f' as a share of the optimum ({optima.mean():.2f})'
+  best = optima.mean()
   returns = np.asarray(held_out['return_mean'])
   last = min(10, len(returns))
   worst = np.min(np.mean(np.asarray(held_out['per_task'])[:, -last:], 1)
@@ -236,8 +243,6 @@ def summary(found: dict[str, Any], workdir: str) -> str:
   beside = [f'{name} {np.mean(found[name]["return_mean"][-last:]) / best:.3f}'
             for name in ('source', 'random_walk_with_memory') if name in found]
   beside.append(f'random {found["random"] / best:.3f}')
-  unit = (f'held-out return as a share of the optimum ({best:.2f})'
-          if found['optimum_known'] else 'held-out return')
   lines = [
       unit, f'  {shares}',
       f'  last {last} episodes: {returns[-last:].mean() / best:.3f}, worst '
@@ -253,6 +258,8 @@ def summary(found: dict[str, Any], workdir: str) -> str:
   if found['ended_early']:
     lines.append(f'  training ended early, by these, in seeds '
                  f'{found["ended_early"]}')
+  written = [name for name in ('report.html', 'result.json')
+             if os.path.exists(os.path.join(workdir, name))]
   return '\n'.join([
       *lines, f'{found["seconds"]["total"]:.0f} s in all; {workdir}/'
-      'report.html, result.json'])
+      + ', '.join(written)])

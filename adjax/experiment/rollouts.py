@@ -5,8 +5,8 @@ For people to look at: the History of the first run on a task, of training seed
 run or to act with its weights.
 """
 
-from collections.abc import Iterator
 import io
+import itertools
 from typing import Any
 
 import chex
@@ -18,8 +18,12 @@ from adjax import devices
 from adjax import spaces
 from adjax import types
 from adjax.experiment import clock as clock_lib
+from adjax.experiment import memory
 from adjax.experiment import setup as setup_lib
 from adjax.models import in_context
+from adjax.models import transformer
+from adjax.page import data as page_data
+from adjax.page import rollouts as page_rollouts
 from adjax.storage import files
 
 # A person opens a few tasks; the file is to be small beside the checkpoints.
@@ -43,6 +47,9 @@ def make(
     history: History [N, T] of NumPy, of the first training seed.
     held_out: what the result says of these tasks.
 
+  Raises:
+    ValueError: if there is too little memory for it.
+
   Returns:
     header: JSON, of `tasks`, the indices of the n tasks kept, from the worst to
       the best; `shown`, which of them are the worst, the median and the best
@@ -57,11 +64,12 @@ def make(
       are made of observations.
   """
   late = np.mean(np.array(held_out['per_task'])[:, -10:], 1)
+  optima = page_data.optimum_of(held_out)
   tasks, shown = _choose(
-      late / (held_out['optimum'] or 1.0), _fitting(history))
+      late if optima is None else late / optima, _fitting(history))
   kept = jax.tree.map(lambda x: x[tasks][:, :MOST_STEPS], history)
   config, env = setup.experiment.tasks, setup.tasks.env
-  model: Any = setup.model
+  model = setup.model
   header: dict[str, Any] = {
       'format': files.FORMAT, 'tasks': tasks.tolist(), 'shown': shown,
       'episode_length': setup.tasks.episode_length,
@@ -75,7 +83,7 @@ def make(
     found['probabilities'] = _run(
         setup, clock, params, kept, _probabilities)
   some = jax.tree.map(lambda x: x[shown], kept)
-  if hasattr(model, 'attention'):
+  if isinstance(model, transformer.Transformer):
     found['attention'] = _run(setup, clock, params, some, _attention)
     window = model.config.window
     header |= {'levels': LEVELS, 'window': window,
@@ -111,22 +119,8 @@ def scene(config: Any, env: types.Env, task: types.Task) -> dict[str, Any]:
   if hasattr(config, 'scene'):
     return config.scene(task)
   space = env.observation_space(env.default_params)
-  return {'kind': 'traces', 'names': list(_names(spaces.to_data(space)))}
-
-
-def _names(space: dict[str, Any], name: str = '') -> Iterator[str]:
-  """A name for each entry of an observation, as its space has it."""
-  if 'spaces' in space:
-    parts = (enumerate(space['spaces']) if space['kind'] == 'Tuple'
-             else space['spaces'])
-    for key, part in parts:
-      yield from _names(part, f'{name}.{key}' if name else str(key))
-    return
-  shape = space.get('shape', ())
-  if not shape:
-    yield name or 'observation'
-  for index in np.ndindex(*shape) if shape else ():
-    yield f'{name or "observation"}[{", ".join(map(str, index))}]'
+  return {'kind': 'traces', 'names': list(itertools.islice(
+      spaces.entries(space), page_rollouts.MOST_ENTRIES))}
 
 
 def _fitting(history: types.History) -> int:
@@ -155,6 +149,11 @@ def _run(
 
   program = clock.compile(
       looks, params, history, out_shardings=devices.replicated(setup.mesh))
+  # A whole history at once, of frames in some environments. The system would
+  # kill the run, which could not say so then.
+  needs = {'rollouts': memory.program(program)}
+  devices.collectively(lambda: memory.check(
+      needs, devices.local_size(setup.mesh)))
   return devices.fetch(clock.run('evaluate', program, params, history))
 
 

@@ -126,14 +126,16 @@ def _run(
           'train_transitions_per_s': trained / clock.seconds['train'],
           'eval_env_steps_per_s': eval_rate,
       }} | workdir_lib.machine()
+  # First what a run is for: whatever happens to what is looked at, it is there.
   params, kept = devices.fetch(states.params), None
+  devices.collectively(lambda: _keep_weights(setup, params, result, workdir))
   with _optional(progress, 'rollouts were not kept'):
     kept = rollouts.make(
         setup, clock, states.params, jax.tree.map(
             lambda x: x[0, :, 0], evaluated['held_out'][1]),
         result['held_out'])
   devices.collectively(lambda: _write(
-      setup, evaluated, params, kept, result, workdir, progress))
+      setup, evaluated, kept, result, workdir, progress))
   progress.say(report.summary(result, workdir))
   return json.loads(files.to_json(result))  # As it is read from the file.
 
@@ -307,17 +309,24 @@ def _optional(
     progress.say(f'{otherwise}: {error!r}')
 
 
+def _keep_weights(
+    setup: setup_lib.Setup, params: types.PyTree, result: dict[str, Any],
+    workdir: str,
+) -> None:
+  if jax.process_index() == 0:
+    keep.weights(setup, params, result, os.path.join(workdir, 'weights.npz'))
+
+
 def _write(
-    setup: setup_lib.Setup, evaluated: dict[str, Any], params: types.PyTree,
+    setup: setup_lib.Setup, evaluated: dict[str, Any],
     kept: dict[str, np.ndarray] | None, result: dict[str, Any], workdir: str,
     progress: progress_lib.Progress,
 ) -> None:
-  """What is looked at, the weights, and last the result: it ends a run.
+  """What is looked at, and last the result: it ends a run.
 
   Args:
     setup: the run's objects.
     evaluated: as compile_held_out has it, of NumPy.
-    params: [seeds], of NumPy.
     kept: of rollouts.make, if it did not fail.
     result: of result.json.
     workdir: the folder.
@@ -336,10 +345,11 @@ def _write(
         jax.tree.map(lambda x: np.asarray(x[which]), setup.tasks.held_out),
         tasks, path('visits.png'))
   if kept is not None:
-    rollouts.save(path('rollouts.npz'), kept)
-  keep.weights(setup, params, result, path('weights.npz'))
+    with _optional(progress, 'rollouts were not kept'):
+      rollouts.save(path('rollouts.npz'), kept)
   with _optional(progress, 'report.html was not drawn'):
-    command = again.command(specification.describe(setup.experiment))
+    command = again.command(page_data.without_paths(
+        specification.describe(setup.experiment)))
     page.write(path('report.html'), [page_data.of_workdir(
         workdir, command, result=json.loads(files.to_json(result)))])
   files.write_json(path('result.json'), result)

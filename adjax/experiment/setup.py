@@ -82,14 +82,14 @@ def make(experiment: specification.Experiment, mesh: str = '') -> Setup:
     ValueError: if sizes do not fit together.
   """
   source = None
-  tasks = _make('tasks', experiment.tasks, types.TaskDistribution)
+  tasks = made('tasks', experiment.tasks, types.TaskDistribution)
   contract.check(tasks)
   if experiment.source is not None:
-    source = _make('source', experiment.source, types.Learner, tasks)
-  model = _make('model', experiment.model, sequence_model.SequenceModel,
-                tasks.env)
-  trainer = _make('method', experiment.method, training.Trainer, tasks, source,
-                  model, experiment.data)
+    source = made('source', experiment.source, types.Learner, tasks)
+  model = made('model', experiment.model, sequence_model.SequenceModel,
+               tasks.env)
+  trainer = made('method', experiment.method, training.Trainer, tasks, source,
+                 model, experiment.data)
   for name, given in ('source', source), ('data', experiment.data):
     if given is None and trainer.subsequences is not None:
       raise ValueError(f'{name}: must be there, the method trains on histories')
@@ -102,7 +102,7 @@ def make(experiment: specification.Experiment, mesh: str = '') -> Setup:
                _mesh(experiment, trainer, mesh))
 
 
-def _make(name: str, component: Any, kind: type, *args: Any) -> Any:
+def made(name: str, component: Any, kind: type, *args: Any) -> Any:
   """What a component makes; its errors tell whose field they are about.
 
   Args:
@@ -117,15 +117,15 @@ def _make(name: str, component: Any, kind: type, *args: Any) -> Any:
     raise ValueError(f'{name}: its make must take {len(args)} arguments; '
                      f'{error}') from error
   try:
-    made = component.make(*args)
+    found = component.make(*args)
   except ValueError as error:
     field = str(error).partition('=')[0]
     whose = f'{name}.' if hasattr(component, field) else ''
     raise ValueError(f'{whose}{error}') from error
-  if not isinstance(made, kind):
+  if not isinstance(found, kind):
     raise ValueError(f'{name}: its make must return an adjax.{kind.__name__}, '
-                     f'not {type(made).__name__}')
-  return made
+                     f'not {type(found).__name__}')
+  return found
 
 
 def _mesh(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import contextlib
 import importlib
 import json
+import math
 import os
 import pathlib
 import secrets
@@ -54,7 +55,8 @@ class Tracked(progress_lib.Progress):
         importlib.import_module(_TRACKERS[name].package)
       except ImportError as error:
         raise ValueError(f'log={log}: must have its package installed, pip '
-                         f"install 'adjax-rl[{name}]' ({error})") from None
+                         f'install {_TRACKERS[name].package} ({error})'
+                         ) from None
     self._workdir, self._epochs = workdir, 0
     self._progress = progress or progress_lib.Progress()
     self._trackers: dict[str, Any] = {}
@@ -65,14 +67,15 @@ class Tracked(progress_lib.Progress):
 
   @contextlib.contextmanager
   def epochs(self, done: int, epochs: int) -> Iterator[None]:
-    """Opens the logs; one that is new is told the epochs that are done, too."""
+    """Opens the logs, and tells them the epochs that are done."""
     workdir = files.expand(os.fspath(self._workdir))
     self._epochs = epochs
     for name in self._names if jax.process_index() == 0 else ():
       with self._ends_nothing(name):
-        self._trackers[name] = tracker = _TRACKERS[name](workdir, done)
+        self._trackers[name] = tracker = _TRACKERS[name](workdir)
+        # All of them: whether it heard of each before, nobody knows.
         lines = pathlib.Path(workdir, 'metrics.jsonl').read_text().splitlines()
-        for line in map(json.loads, lines if tracker.is_new else ()):
+        for line in map(json.loads, lines):
           tracker.write(line['epoch'], scalars(line))
     with self._progress.epochs(done, epochs):
       yield
@@ -117,10 +120,16 @@ def scalars(line: dict[str, Any]) -> dict[str, float]:
   found = {name: x for name, x in line.items() if isinstance(x, (int, float))}
   for name, some in line.items():
     if isinstance(some, dict):
-      found |= {f'{name}/{key}': float(np.mean(x))
-                for key, x in some.items() if x is not None}
+      found |= {f'{name}/{key}': _mean(x) for key, x in some.items()}
   return {name: x for name, x in found.items()
           if np.isfinite(x) and name not in ('epoch', 'format')}
+
+
+def _mean(x: Any) -> float:
+  """Over what is known of it, which JSON has nulls beside; NaN of nothing."""
+  known = np.array(x, float)
+  known = known[~np.isnan(known)]
+  return float(known.mean()) if known.size else math.nan
 
 
 def headline(result: dict[str, Any]) -> dict[str, float]:
@@ -142,18 +151,17 @@ class _TensorBoard:
   """
   package = 'tensorboardX'
 
-  def __init__(self, workdir: str, done: int) -> None:
+  def __init__(self, workdir: str) -> None:
     from tensorboardX import event_file_writer
     from tensorboardX.proto import event_pb2
     from tensorboardX.proto import summary_pb2
     folder = os.path.join(workdir, 'tensorboard')
-    self.is_new = not os.path.isdir(folder)
     os.makedirs(folder, exist_ok=True)
     self._event, self._summary = event_pb2.Event, summary_pb2.Summary
     self._file = event_file_writer.EventsWriter(
-        os.path.join(folder, 'events'), f'.{done}')
+        os.path.join(folder, 'events'))
     # TensorBoard forgets what earlier files have from this step on.
-    self._add(done + 1, session_log=event_pb2.SessionLog(
+    self._add(1, session_log=event_pb2.SessionLog(
         status=event_pb2.SessionLog.START))
 
   def _add(self, step: int, **what: Any) -> None:
@@ -176,12 +184,10 @@ class _Wandb:
   """A run of wandb, which leaves out steps it has; its id is kept with it."""
   package = 'wandb'
 
-  def __init__(self, workdir: str, done: int) -> None:
+  def __init__(self, workdir: str) -> None:
     import wandb
-    del done
     path = pathlib.Path(workdir, 'wandb', 'id')
-    self.is_new = not path.exists()
-    if self.is_new:
+    if not path.exists():
       path.parent.mkdir(exist_ok=True)  # Else it would write elsewhere.
       files.write(str(path), secrets.token_hex(8))
     self._run = wandb.init(
@@ -192,7 +198,8 @@ class _Wandb:
         settings=wandb.Settings(console='off'))  # The screen is the Console's.
 
   def write(self, epoch: int, figures: dict[str, float]) -> None:
-    self._run.log(figures, step=epoch, commit=True)
+    if epoch >= self._run.starting_step:  # It would complain of each.
+      self._run.log(figures, step=epoch, commit=True)
 
   def result(self, epoch: int, figures: dict[str, float]) -> None:
     del epoch

@@ -23,7 +23,7 @@ from adjax import types
 # Of an image, after its convolutions.
 _IMAGE_FEATURES = 128
 # An integer of more values than this is a quantity.
-_LARGEST_ID = 256
+LARGEST_ID = 256
 # All ids of a part have a column each up to this many; more share fewer.
 _MOST_COLUMNS = 1024
 
@@ -78,7 +78,7 @@ class Observe(nn.Module):
     batch, values = x.shape[:x.ndim - len(part.shape)], part.values.ravel()
     flat = x.reshape(*batch, -1)
     numbers = _numbers(part, flat, scale)
-    small = values <= _LARGEST_ID
+    small = values <= LARGEST_ID
     if len(part.shape) == 3 and (
         part.is_image or not small.all() or values.max() <= 2
         or values.sum() > _MOST_COLUMNS):
@@ -102,7 +102,7 @@ class Observe(nn.Module):
     """Of each entry [..., M] that has a table, its row."""
     values = part.values.ravel()
     chosen = np.flatnonzero(
-        part.is_id | (values > 2) & (values <= _LARGEST_ID))
+        part.is_id | (values > 2) & (values <= LARGEST_ID))
     ids = x[..., chosen]
     low = part.low.ravel()[chosen].astype(np.int32)
     sizes = part.values.ravel()[chosen].astype(int)

@@ -71,8 +71,11 @@ def step(
     raise ValueError(f"env={env.name}: the info of its step must have "
                      "'final_observation', what the step led to before any "
                      "reset, as gymnax's Environment.step gives it")
-  arrays.check('reward [] any, terminated [] any, truncated [] any',
-               reward, terminated, truncated)
+  for name, x in (('reward', reward), ('terminated', terminated),
+                  ('truncated', truncated)):
+    if jnp.shape(x) != ():
+      raise ValueError(f'env={env.name}: the {name} of its step must be a '
+                       f'scalar, not of shape {list(jnp.shape(x))}')
   arrays.check_like('env_state', env_state, actor.env_state)
   # As it was reset, whatever a step promotes it to.
   env_state = jax.tree.map(

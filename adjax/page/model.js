@@ -7,21 +7,18 @@
 //   let cache = model.empty();                           // a fresh context
 //   let inputs = {obs: environment.reset(), ...adjax.FIRST};
 //   for (;;) {
-//     const {logits, probabilities, attention} = model.step(cache, inputs);
+//     const {logits, attention} = model.step(cache, inputs);  // changes cache
 //     // attention[layer][age]: age 0 is this step; sums to 1; mean over heads
-//     const action = adjax.sample(probabilities, rng);
+//     const action = adjax.sample(adjax.softmax(logits), rng);
 //     const after = environment.step(action); // {obs, reward, done, next_obs}
 //     inputs = {...after, action};
 //   }
 //
-// step changes the cache it is given; model.copy(cache) branches. Where `done`,
-// obs is a new episode's first already, and next_obs what the step led to. To
-// forget: cache = model.empty(), inputs = {obs, ...adjax.FIRST}. The goals of a
-// grid (and means of arms), environment.scene.goals, may be set at any time;
-// environment.reset([x, y]) starts an episode in a cell of one's choice;
-// environment.time, .found and, of a grid, .position say where it stands.
-// adjax.softmax(logits, temperature) makes other probabilities. A scene of
-// another kind has no environment: undefined.
+// Where `done`, obs is a new episode's first, and next_obs what the step led
+// to. To forget: cache = model.empty(), inputs = {obs, ...adjax.FIRST}.
+// environment.scene.goals of a grid (of arms: means) may be set at any time;
+// environment.reset([x, y]) starts in that cell. Of scenes of another kind
+// there is none.
 //
 // What is computed is adjax/models/transformer.py and, of the inputs,
 // adjax/learners/networks.py; tests/test_page_model.py holds them equal.
@@ -235,8 +232,7 @@ const adjax = (() => {
         return ages;
       });
       cache.time++;
-      const logits = head(lastNorm(x)).slice();
-      return {logits, probabilities: softmax(logits), attention};
+      return {logits: head(lastNorm(x)).slice(), attention};
     }
 
     const empty = () => ({
@@ -246,12 +242,7 @@ const adjax = (() => {
         values: new Float32Array(window * width),
       })),
     });
-    const copy = ({time, layers}) => ({
-      time,
-      layers: layers.map(
-          ({keys, values}) => ({keys: keys.slice(), values: values.slice()})),
-    });
-    return {...data, empty, copy, step};
+    return {...data, empty, step};
   }
 
   // Four sums, so that no addition waits for the one before.
@@ -288,7 +279,7 @@ const adjax = (() => {
     const self = {scene, time: 0, found: 0, position: [0, 0], reset, step};
 
     function reset(start) {
-      const centre = (scene.size - 1) / 2;
+      const centre = Math.floor(scene.size / 2);
       self.position = start ? [...start]
           : scene.random_start ? [cell(), cell()] : [centre, centre];
       self.time = self.found = 0;
@@ -342,7 +333,7 @@ const adjax = (() => {
 
   // The environment of a scene; undefined if there is none of its kind.
   function environment(scene, rng) {
-    return KINDS[scene.kind]?.(scene, rng);
+    return KINDS[scene?.kind]?.(scene, rng);
   }
 
   return {FIRST, model, environment, inflate, random, sample, softmax};

@@ -3,20 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
+from flax import traverse_util
 import numpy as np
 
 from adjax import spaces
-from adjax import types
+from adjax.learners import networks
 from adjax.page import pack
+from adjax.storage import weights
 
+# Kinds of scenes that model.js has environments of.
+ENVIRONMENTS = 'grid', 'arms'
 _KIND = 'adjax.models.transformer:Config'
-# Of what is observed, the most values that have a table; learners.networks.
-_LARGEST_ID = 256
 
 
 def of(
-    header: Mapping[str, Any], params: types.PyTree
+    header: dict[str, Any], nested: Mapping[str, Any]
 ) -> dict[str, Any] | None:
   """The model of a file of weights, or None if the page cannot run it.
 
@@ -25,7 +26,7 @@ def of(
 
   Args:
     header: of storage.weights.
-    params: one seed's, as weights.params returns them.
+    nested: the weights [seeds], as it loads them; of the first seed.
 
   Returns:
     JSON: `layers`, `heads`, `width`, `window`, `actions`; `features`, what one
@@ -36,7 +37,8 @@ def of(
   """
   config = header['model']
   if config['kind'] != _KIND:
-    return None
+    return None  # Nothing of it is imported, to be looked at.
+  params: Any = weights.params(header, nested)
   space = spaces.Described(
       spaces.from_data(header['observation']), header['actions'])
   features = _features(spaces.observation(space).parts)
@@ -49,11 +51,9 @@ def of(
   if rows != len(embedding['Dense_0']['kernel']):
     return None
   scale = embedding['statistics']
-  leaves = [
-      (jax.tree_util.keystr(path, simple=True, separator='/'), np.asarray(x))
-      for path, x in jax.tree_util.tree_leaves_with_path(params['params'])]
-  leaves = [(name, x) for name, x in leaves
-            if not name.startswith(('embedding/statistics', 'value_head'))]
+  flat = traverse_util.flatten_dict(params['params'], sep='/')
+  leaves = [(name, x) for name, x in flat.items()
+            if name != 'embedding/statistics']
   return {
       **{name: config[name] for name in ('layers', 'heads', 'width', 'window')},
       'actions': header['actions'],
@@ -78,7 +78,7 @@ def _features(parts: tuple[spaces.Part, ...]) -> list[dict[str, Any]] | None:
     features += [
         {'entry': start + int(i), 'low': int(low[i]), 'table': int(values[i])}
         for i in np.flatnonzero(
-            part.is_id | (values > 2) & (values <= _LARGEST_ID))]
+            part.is_id | (values > 2) & (values <= networks.LARGEST_ID))]
     if not part.is_id:
       features += [
           {'entry': start + i, 'middle': float(middle[i]),

@@ -3,10 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import functools
-import json
 from typing import Any
-import zipfile
-import zlib
 
 import numpy as np
 
@@ -23,15 +20,7 @@ def read(path: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
   Raises:
     ValueError: with the path, if it is none as a run writes it.
   """
-  try:
-    with np.load(path, allow_pickle=False) as archive:
-      arrays = dict(archive)
-    return json.loads(str(arrays.pop('header'))), arrays
-  # What NumPy and zipfile raise on what is no such file, or half of one.
-  except (AttributeError, EOFError, KeyError, NotImplementedError, OSError,
-          TypeError, ValueError, zipfile.BadZipFile, zlib.error):
-    raise ValueError(f'{path}: must be rollouts as a run writes them; it was '
-                     'damaged, or is something else') from None
+  return files.read_npz(path, 'a file of rollouts')
 
 
 def first(header: dict[str, Any]) -> int:

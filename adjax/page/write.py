@@ -15,7 +15,9 @@ def page(runs: list[dict[str, Any]], title: str = '') -> str:
     runs: what data.of_workdir gives of each.
     title: at its top; the names of the runs by default.
   """
-  share = all(run['optimum'] for run in runs)
+  share = all(run['optimum'] is not None for run in runs)
+  # One model is played with: the first.
+  own = next((run for run in runs if run.get('model')), None)
   text = files.to_json({
       'title': title or ', '.join(run['name'] for run in runs), 'share': share,
       'tiles': runs[0]['tiles'] if len(runs) == 1 else [],
@@ -23,7 +25,8 @@ def page(runs: list[dict[str, Any]], title: str = '') -> str:
           series for run in runs
           for series in _series(run, share, len(runs) > 1)]),
       'runs': [{name: x for name, x in run.items()
-                if name not in ('series', 'tiles')} for run in runs]})
+                if name not in ('series', 'tiles')
+                and (name != 'model' or run is own)} for run in runs]})
   template = (_HERE / 'page.html').read_text(encoding='utf-8')
   before, between, after = template.replace(
       '/* model.js */', '\0').replace('/* data */', '\0').split('\0')

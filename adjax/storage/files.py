@@ -8,6 +8,10 @@ import math
 import os
 import re
 from typing import Any
+import zipfile
+import zlib
+
+import numpy as np
 
 from adjax import config
 
@@ -161,6 +165,44 @@ def parse_json(path: str, data: bytes) -> dict[str, Any]:
   except (ValueError, RecursionError):
     pass
   raise _damaged(path)
+
+
+def read_npz(
+    path: str, what: str
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  """What a .npz says: the JSON object in its `header`, and its other arrays.
+
+  Args:
+    path: of the file.
+    what: it is, as in 'a file of weights'.
+
+  Raises:
+    ValueError: with the path, if there is none, or it is damaged, or of another
+      format.
+  """
+  try:
+    with np.load(path, allow_pickle=False) as archive:
+      arrays = dict(archive)
+    header = json.loads(str(arrays.pop('header')))
+  except FileNotFoundError:
+    raise ValueError(f'{path}: must be {what}; there is none') from None
+  # What NumPy and zipfile raise on what is no such file, or half of one.
+  except (AttributeError, EOFError, KeyError, NotImplementedError, OSError,
+          RecursionError, TypeError, ValueError, zipfile.BadZipFile,
+          zlib.error):
+    raise damaged_npz(path, what) from None
+  if not isinstance(header, dict):
+    raise damaged_npz(path, what)
+  if header.get('format') != FORMAT:
+    raise ValueError(f'{path}: is of format {header.get("format")!r}, and must '
+                     f'be of {FORMAT}, the one that this adjax reads')
+  return header, arrays
+
+
+def damaged_npz(path: str, what: str) -> ValueError:
+  """The error that says a .npz is not what it should be."""
+  return ValueError(f'{path}: must be {what} as a run writes it; it was '
+                    'damaged, or is something else')
 
 
 def check_format(path: str, value: dict[str, Any]) -> None:

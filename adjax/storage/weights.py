@@ -13,11 +13,10 @@ import functools
 import importlib
 import io
 import json
+import numbers
 import pathlib
 import sys
 from typing import Any
-import zipfile
-import zlib
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +33,7 @@ Header = dict[str, Any]
 
 _FIELDS = {'seeds': int, 'model': dict, 'observation': dict, 'actions': int,
            'held_out': dict, 'experiment': str}
+_WHAT = 'a file of weights'
 
 
 def save(path: str, header: Header, params: types.PyTree) -> None:
@@ -69,27 +69,11 @@ def load(path: str) -> tuple[Header, dict[str, Any]]:
     ValueError: with the path, if there is none, or it is damaged, or of another
       format.
   """
-  try:
-    with np.load(path, allow_pickle=False) as archive:
-      leaves = {name: archive[name] for name in archive.files}
-    header = json.loads(str(leaves.pop('header')))
-    nested = _nest(leaves)
-  except FileNotFoundError:
-    raise ValueError(f'{path}: must be a file of weights; there is none'
-                     ) from None
-  # What NumPy and zipfile raise on what is no such file, or half of one.
-  except (AttributeError, EOFError, KeyError, NotImplementedError, OSError,
-          TypeError, ValueError, zipfile.BadZipFile, zlib.error):
-    raise _damaged(path) from None
-  if not isinstance(header, dict):
-    raise _damaged(path)
-  if header.get('format') != files.FORMAT:
-    raise ValueError(
-        f'{path}: is of format {header.get("format")!r}, and must be of '
-        f'{files.FORMAT}, the one that this adjax reads')
-  if not all(isinstance(header.get(name), kind)
-             for name, kind in _FIELDS.items()):
-    raise _damaged(path)
+  header, leaves = files.read_npz(path, _WHAT)
+  nested = _nest(leaves)
+  if nested is None or not all(isinstance(header.get(name), kind)
+                               for name, kind in _FIELDS.items()):
+    raise files.damaged_npz(path, _WHAT)
   return header, nested
 
 
@@ -136,8 +120,8 @@ def params(
   Raises:
     ValueError: if there is no such seed, or the weights are not the model's.
   """
-  config.check('seed', seed, type(seed) is int
-               and 0 <= seed < header['seeds'],
+  config.check('seed', seed, isinstance(seed, numbers.Integral)
+               and not isinstance(seed, bool) and 0 <= seed < header['seeds'],
                f'an integer from 0 to {header["seeds"] - 1}, one of the '
                'training seeds')
 
@@ -209,13 +193,18 @@ def _class(kind: str) -> Any:
   return found
 
 
-def _nest(leaves: dict[str, np.ndarray]) -> dict[str, Any]:
+def _nest(leaves: dict[str, np.ndarray]) -> dict[str, Any] | None:
+  """The leaves by the parts of their paths; None if one lies in another."""
   nested: dict[str, Any] = {}
   for name, leaf in leaves.items():
     *parents, last = name.split('/')
     inner = nested
     for parent in parents:
       inner = inner.setdefault(parent, {})
+      if not isinstance(inner, dict):
+        return None
+    if last in inner:
+      return None
     inner[last] = leaf
   return nested
 
@@ -227,8 +216,3 @@ def _name(path: Any) -> str:
 def _storable(x: np.ndarray) -> np.ndarray:
   """In a dtype that NumPy itself knows: bfloat16 is none."""
   return x.astype(np.float32) if x.dtype.kind == 'V' else x
-
-
-def _damaged(path: str) -> ValueError:
-  return ValueError(f'{path}: must be a file of weights as a run writes it; it '
-                    'was damaged, or is something else')
