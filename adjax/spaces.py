@@ -208,49 +208,39 @@ def pack(env: types.Env, obs: types.PyTree) -> chex.Array:
   """An observation as histories hold it [*O].
 
   Raises:
-    ValueError: as check.
-  """
-  whole = observation(env)
-  leaves = check(env, obs)
-  if len(whole.parts) == 1 and whole.shape == whole.parts[0].shape:
-    return jnp.asarray(leaves[0]).astype(whole.dtype)
-  return jnp.concatenate([
-      jnp.asarray(leaf).reshape(part.size).astype(whole.dtype)
-      for part, leaf in zip(whole.parts, leaves)])
-
-
-def check(env: types.Env, obs: types.PyTree) -> list[Any]:
-  """The arrays of an observation, part by part.
-
-  Raises:
-    ValueError: if one is not of the shape or the kind of numbers that the
-      environment's space declares; it names the part.
+    ValueError: if a part of it is not of the shape or the kind of numbers that
+      the environment's space declares; it names the part.
   """
   space = _space(env)
+  whole = observation(env, space)
   where = f'env={env.name}: its observation'
   try:
     named = list(_walk(space, obs))
   except (AttributeError, IndexError, KeyError, TypeError):
     raise ValueError(f'{where} must have the parts of {space}, not be '
                      f'{type(obs).__name__}') from None
-  for part, (name, _, leaf) in zip(observation(env, space).parts, named):
-    _check_leaf(f'{where}{name}', part, leaf)
-  return [leaf for _, _, leaf in named]
+  leaves = [_leaf(f'{where}{name}', part, leaf)
+            for part, (name, _, leaf) in zip(whole.parts, named)]
+  if len(whole.parts) == 1 and whole.shape == whole.parts[0].shape:
+    return leaves[0].astype(whole.dtype)
+  return jnp.concatenate([leaf.reshape(part.size).astype(whole.dtype)
+                          for part, leaf in zip(whole.parts, leaves)])
 
 
-def _check_leaf(where: str, part: Part, leaf: Any) -> None:
-  """Refuses what is no array of a part's shape, and fractions for integers."""
-  shape, dtype = getattr(leaf, 'shape', None), getattr(leaf, 'dtype', None)
-  if shape is None and isinstance(leaf, (bool, int, float)):
-    shape, dtype = (), np.asarray(leaf).dtype
-  if shape is None or dtype is None:
-    raise ValueError(f'{where} must be an array, not {type(leaf).__name__}')
-  if shape != part.shape:
+def _leaf(where: str, part: Part, given: Any) -> chex.Array:
+  """One part of an observation, of its shape; no fractions for integers."""
+  try:
+    leaf = jnp.asarray(given)
+  except (TypeError, ValueError):
+    raise ValueError(f'{where} must be an array, not {type(given).__name__}'
+                     ) from None
+  if leaf.shape != part.shape:
     raise ValueError(f'{where} must be of shape {list(part.shape)}, as its '
-                     f'space says, not {list(shape)}')
-  if part.is_integer and jnp.issubdtype(dtype, jnp.floating):
+                     f'space says, not {list(leaf.shape)}')
+  if part.is_integer and jnp.issubdtype(leaf.dtype, jnp.floating):
     raise ValueError(f'{where} must be of {part.dtype}, as its space says, not '
-                     f'{dtype}')
+                     f'{leaf.dtype}')
+  return leaf
 
 
 def unpack(env: types.Env, obs: chex.Array) -> types.PyTree:

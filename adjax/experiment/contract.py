@@ -115,11 +115,12 @@ def _check_functions(tasks: types.TaskDistribution) -> None:
   key, action = jax.random.key(0), jnp.int32(0)
   made = jax.eval_shape(env.reset_env, key, task)
   _check_tuple(env, 'reset_env', made, _RESET)
-  spaces.check(env, made[0])
+  jax.eval_shape(lambda: spaces.pack(env, env.reset_env(key, task)[0]))
   state = made[1]
   made = jax.eval_shape(env.step_env, key, state, action, task)
   _check_tuple(env, 'step_env', made, _STEP)
-  spaces.check(env, made[0])
+  jax.eval_shape(lambda state: spaces.pack(
+      env, env.step_env(key, state, action, task)[0]), state)
   before: Any = jax.tree.structure(state)
   after: Any = jax.tree.structure(made[1])
   if before != after:
