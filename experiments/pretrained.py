@@ -84,7 +84,7 @@ def write(experiment: Any, source: str, path: str) -> dict[str, Any]:
   optimum = report.optimum(setup.tasks, setup.tasks.held_out)
   header = keep.header(setup, workdir_lib.machine() | {'held_out': {
       'return_mean': np.nanmean(curves, (0, 1, 2)).tolist(),
-      'ci95': metrics.bootstrap(curves).tolist(),
+      'ci95': metrics.intervals(curves, optimum)[0].tolist(),
       'optimum': None if optimum is None else optimum.tolist()}})
   os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
   weights.save(path, header, half)

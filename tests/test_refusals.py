@@ -143,6 +143,9 @@ CALLS = {
     'metrics.iqm': Call(
         metrics.iqm, dict(x=np.ones((N, T))), [],
         {'x': np.ones((N, T), bool)}),
+    'metrics.intervals': Call(
+        metrics.intervals, dict(returns=np.ones((2, N, K)), optimum=np.ones(N)),
+        ['optimum'], {'returns': np.ones((2, N)), 'optimum': np.ones(N + 1)}),
     'metrics.bootstrap': Call(
         metrics.bootstrap, dict(x=np.ones((1, N, K)), resamples=2), [],
         {'x': np.ones((N, K))}),
@@ -480,7 +483,7 @@ ABOVE = ('adjax.cli', 'adjax.experiment', 'adjax.page', 'adjax.presets',
 GYMNAX = ('action_space', 'observation_space', 'view_space', 'reset_env',
           'step_env', 'observe', 'is_truncated')
 # These look at the values of their arrays, so that they take no tracers.
-ON_HOST = ('metrics.iqm', 'metrics.bootstrap')
+ON_HOST = ('metrics.iqm', 'metrics.intervals', 'metrics.bootstrap')
 
 
 def spoil(given, path, change):

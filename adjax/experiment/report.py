@@ -168,19 +168,48 @@ def _ours(
 ) -> dict[str, Any]:
   """The learning curves [seeds, N, R, E] of our own model on some tasks."""
   best = optimum(tasks, some)
+  returns = returns.astype(np.float64)
+  # Where it is not above 0, there is nothing to have a share of.
+  optima = best if best is not None and best.min() > 0 else None
   # Of shares of each task's own optimum, so that it trims bad runs and not far
   # goals; where nobody knows it, of returns.
-  unit = np.ones(types.num_tasks(some), np.float32) if best is None else best
+  unit = np.ones(types.num_tasks(some)) if optima is None else optima
   shares = returns / unit[:, None, None]
+  mean = np.nanmean(returns, (0, 1, 2))
+  ci95, iqm_ci95 = metrics.intervals(returns, optima)
+  late = np.nanmean(returns[..., -10:], -1)
+  late_ci95, _ = metrics.intervals(late, optima)
   return {
       'optimum': _to_list(best),
-      'return_mean': np.nanmean(returns, (0, 1, 2)).tolist(),
+      'return_mean': mean.tolist(),
       'return_iqm': (unit.mean() * metrics.iqm(
           shares.reshape(-1, shares.shape[-1]))).tolist(),
-      'ci95': metrics.bootstrap(returns).tolist(),
+      'interval': metrics.over(returns.shape),
+      'ci95': ci95.tolist(), 'iqm_ci95': iqm_ci95.tolist(),
       'per_task': np.nanmean(returns, (0, 2)).tolist(),
       'per_seed': np.nanmean(returns, (1, 2)).tolist(),
+      'last_10': {
+          'return_mean': float(np.nanmean(late)), 'ci95': late_ci95.tolist(),
+          'worst_task': float(np.min(np.nanmean(late, (0, 2)) / unit))},
+      'nauc': None if optima is None else float(mean.mean() / unit.mean()),
+      'episodes_to_90': None if optima is None else _first_to_stay(
+          mean, 0.9 * unit.mean()),
   }
+
+
+def _first_to_stay(
+    curve: np.ndarray, level: float, window: int = 5
+) -> int | None:
+  """The first episode, from 1, from which a curve [E] stays at a level.
+
+  From there on every mean over `window` episodes in a row (all, if there are
+  fewer) is at least the level. None if there is no such episode.
+  """
+  window = min(window, len(curve))
+  means = np.convolve(curve, np.full(window, 1 / window), 'valid')
+  below = np.flatnonzero(~(means >= level))
+  first = int(below[-1]) + 2 if below.size else 1
+  return first if first <= len(means) else None
 
 
 def _references(
@@ -240,6 +269,7 @@ def summary(found: dict[str, Any], workdir: str) -> str:
   shares = '  '.join(f'episode {n}: {returns[n - 1] / best:.3f}'
                      for n in (1, 2, 5, 10, 20, 30, 50, 100)
                      if n <= len(returns))
+  shares += f'  all: {returns.mean() / best:.3f}'
   beside = [f'{name} {np.mean(found[name]["return_mean"][-last:]) / best:.3f}'
             for name in ('source', 'random_walk_with_memory') if name in found]
   beside.append(f'random {found["random"] / best:.3f}')
