@@ -121,7 +121,8 @@ def test_flags_are_the_programs(name):
   if name in SCRIPTS:
     program = program.partition('"$@"')[0]
   given = set(re.findall(r'(?<=[\s`]--)\w+', program))
-  assert 'distributed' in given
+  # The cells of an array are runs of one process.
+  assert ('distributed' in given) != (name == 'slurm_array.sh')
   assert given <= defined_flags()
 
 
@@ -153,6 +154,22 @@ def test_slurm_queues_again_what_was_stopped_and_nothing_else(
   assert '--workdir=/shared/adjax/runs/two arms' in words
 
 
+def test_a_cell_of_an_array_is_queued_again_by_its_number(launch, tmp_path):
+  stand_in(tmp_path, 'srun', 'exit 143')
+  stand_in(tmp_path, 'squeue', 'echo RUNNING')
+  stand_in(tmp_path, 'scontrol', 'exit 0')
+  # The id of the last of an array is that of the whole array.
+  process = launch(
+      'slurm_array.sh', '--sweep=seed=0..3', SLURM_JOB_ID='7',
+      SLURM_ARRAY_JOB_ID='7', SLURM_ARRAY_TASK_ID='3', SLURM_JOB_NAME='a b')
+  assert end(process) == 143
+  assert calls(tmp_path, 'scontrol') == [['requeue', '7_3']]
+  assert '--jobs=7_3' in calls(tmp_path, 'squeue')[0]
+  assert calls(tmp_path, 'srun') == [[
+      'python', '-m', 'experiments.run',
+      '--workdir=/shared/adjax/runs/a b', '--sweep=seed=0..3']]
+
+
 def test_slurms_shell_stays_until_the_processes_have_saved(launch, tmp_path):
   stand_in(tmp_path, 'srun', 'sleep 0.5; exit 143')
   stand_in(tmp_path, 'squeue', 'echo RUNNING')
@@ -163,8 +180,9 @@ def test_slurms_shell_stays_until_the_processes_have_saved(launch, tmp_path):
   assert end(process) == 143 and calls(tmp_path, 'scontrol')
 
 
-def test_slurm_warns_the_processes_before_the_time_limit_and_requeues():
-  text = (LAUNCH / 'slurm.sh').read_text()
+@pytest.mark.parametrize('name', ['slurm.sh', 'slurm_array.sh'])
+def test_slurm_warns_the_processes_before_the_time_limit_and_requeues(name):
+  text = (LAUNCH / name).read_text()
   options = re.findall(r'^#SBATCH (.*)$', text, re.MULTILINE)
   # To the processes: with B: it would be for the shell alone.
   assert '--signal=TERM@60' in options and '--requeue' in options

@@ -116,24 +116,35 @@ def _prepared(
 
 
 def _exit_code(error: Exception) -> int:
-  return LOST if _DISTRIBUTED.value and _is_of_peers(error) else 1
+  return LOST if is_lost(error) else 1
 
 
-def _is_of_peers(error: BaseException) -> bool:
+def is_lost(error: Exception) -> bool:
+  """Whether another process of this run was lost."""
+  return bool(_DISTRIBUTED.value) and _is_of_peers(error)
+
+
+def _is_of_peers(error: Exception) -> bool:
   """Whether it comes of processes that cannot reach each other."""
   return any(name in str(error) for name in (
       'Gloo', 'NCCL', 'coordination service', 'Connection reset'))
 
 
-def experiment() -> 'specification.Experiment':
+def experiment(
+    name: str | None = None, more: Sequence[str] = ()
+) -> 'specification.Experiment':
   """The experiment that --experiment, --size and --set tell.
+
+  Args:
+    name: in the place of --experiment.
+    more: assignments after those of --set.
 
   Raises:
     ValueError: naming the flag.
   """
   from adjax import presets
   from adjax.experiment import specification
-  name = _EXPERIMENT.value
+  name = name or _EXPERIMENT.value
   with _naming('--'):
     if '.py' in name or ':' in name:
       if _SIZE.value != 'cpu':
@@ -151,7 +162,7 @@ def experiment() -> 'specification.Experiment':
     else:
       found = presets.get(name, _SIZE.value)
   with _naming('--set '):
-    return specification.override(found, _SET.value)
+    return specification.override(found, [*_SET.value, *more])
 
 
 @contextlib.contextmanager

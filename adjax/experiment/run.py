@@ -43,7 +43,7 @@ def run(
     experiment: specification.Experiment, workdir: str | os.PathLike[str],
     progress: progress_lib.Progress | None = None,
     stop: stopping.Stop | None = None, mesh: str = '',
-    allow_version_change: bool = False,
+    allow_version_change: bool = False, held_out: bool = True,
 ) -> dict[str, Any]:
   """Runs an experiment, or resumes one that was stopped.
 
@@ -61,9 +61,13 @@ def run(
       cores as many as divide a batch.
     allow_version_change: resume a run that other versions of adjax, of its
       packages or of the components' files began.
+    held_out: meet the held-out tasks once it is trained, and write the result.
+      With False it ends after the last epoch, before anything is made of them;
+      the same call with True goes on from there.
 
   Returns:
-    What it also writes to result.json.
+    What it also writes to result.json; without held_out, the last line of
+    metrics.jsonl.
 
   Raises:
     ValueError: if the workdir holds a run with another config or is in use, if
@@ -82,10 +86,35 @@ def run(
     finished = devices.collectively(lambda: held.enter_context(
         workdir_lib.claim(workdir, experiment, allow_version_change,
                           progress.say)))
-    if finished is not None:
+    if finished is not None and held_out:
       progress.say(f'{workdir} holds this run, finished; nothing to do')
       return finished
-    return _run(setup, workdir, progress, stop or stopping.Stop())
+    stop = stop or stopping.Stop()
+    if held_out:
+      return _run(setup, workdir, progress, stop)
+    return _run_epochs(setup, workdir, progress, stop)
+
+
+def _run_epochs(
+    setup: setup_lib.Setup, workdir: str, progress: progress_lib.Progress,
+    stop: stopping.Stop,
+) -> dict[str, Any]:
+  """All epochs, in a workdir that is its own: the last one's line."""
+  last_line = lambda: devices.collectively(lambda: workdir_lib.cut_lines(
+      os.path.join(workdir, 'metrics.jsonl'), setup.trainer.epochs))[-1]
+  saved = devices.as_first(devices.collectively(lambda: _checkpoints(
+      workdir).steps[-1:]))
+  # Unless it diverged: that is to be said again.
+  if saved == [setup.trainer.epochs] and (
+      len(last_line()['ended_early']) < setup.experiment.seeds):
+    progress.say(f'{workdir} holds all epochs of this run')
+    return last_line()
+  clock = clock_lib.Clock(setup.mesh)
+  data = make_data(setup, clock, progress)
+  _train(setup, data, init_states(setup, clock), workdir, clock, progress, stop,
+         {})
+  data.release()
+  return last_line()
 
 
 def _run(
@@ -221,8 +250,7 @@ def _train(
   epochs = setup.trainer.epochs
   optima = {name: report.optimum(setup.tasks, some)
             for name, some in setup.evaluation.tasks.items()}
-  checkpoints = checkpoint.Checkpoints(
-      os.path.abspath(os.path.join(workdir, 'checkpoints')))
+  checkpoints = _checkpoints(workdir)
   first, states = checkpoints.restore(states, progress.say) or (0, states)
   path = os.path.join(workdir, 'metrics.jsonl')
   lines = devices.collectively(lambda: workdir_lib.cut_lines(path, first))
@@ -262,6 +290,10 @@ def _train(
       _check_finite(states, number)
   stop.check()
   return states, lines
+
+
+def _checkpoints(workdir: str) -> checkpoint.Checkpoints:
+  return checkpoint.Checkpoints(os.path.join(workdir, 'checkpoints'))
 
 
 def _has_ended(states: training.TrainState) -> np.ndarray:

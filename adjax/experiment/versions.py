@@ -15,7 +15,8 @@ _OUTSIDE = ('presets', 'cli', 'page', 'pretrained', 'agent.py',
             'experiment/report.py', 'experiment/plot.py',
             'experiment/progress.py', 'experiment/rollouts.py',
             'experiment/again.py', 'experiment/keep.py',
-            'experiment/tracking.py')
+            'experiment/tracking.py', 'experiment/sweep.py',
+            'experiment/sweep_table.py')
 
 
 # Once: the files of a run that takes days may be changed meanwhile.
