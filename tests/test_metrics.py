@@ -287,6 +287,14 @@ def drawn(result):
   return save.call_args.args[0].axes[0]
 
 
+def test_costs_are_drawn_as_they_are():
+  _, _, result = told(KNOWN)
+  number = len(result['held_out']['optimum'])
+  result['held_out'] = result['held_out'] | {'optimum': [-10.0] * number}
+  low, high = drawn(result).get_ylim()
+  assert low < high > np.max(result['held_out']['return_mean'])
+
+
 def test_an_optimum_that_nobody_knows_is_null_and_nothing_is_a_share_of_it():
   returns, line, result = told(UNKNOWN)
   # As a reader of the files finds them.

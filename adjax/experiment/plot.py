@@ -10,6 +10,7 @@ import numpy as np
 
 from adjax import types
 from adjax.experiment import specification
+from adjax.page import data as page_data
 
 _CURVES = pathlib.Path(__file__).parent / 'paper_curves.json'
 
@@ -36,8 +37,8 @@ def curve(
     path: of the PNG.
   """
   held_out = result['held_out']
-  optimum = (float(np.mean(held_out['optimum'])) if result['optimum_known']
-             else None)
+  optima = page_data.optimum_of(held_out)
+  optimum = None if optima is None else float(optima.mean())
   mean = np.asarray(held_out['return_mean'])
   episode = np.arange(1, len(mean) + 1)
   figure = figure_lib.Figure(figsize=(7.2, 4.4))
