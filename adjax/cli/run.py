@@ -66,6 +66,7 @@ def main() -> int:
     shown.say_everywhere(processes.describe())
     shown.say(processes.check())
     return 0
+
   def work(
       experiment: specification.Experiment, workdir: str, stop: stopping.Stop,
       held_out: bool = True,

@@ -29,15 +29,13 @@ def main() -> int:
   from adjax import histories
   from adjax import metrics
   from adjax import types
-  from adjax.experiment import contract
   from adjax.experiment import progress
   from adjax.experiment import report
   from adjax.experiment import setup
   from adjax.learners import references
 
   experiment = launcher.experiment()
-  tasks = setup.made('tasks', experiment.tasks, types.TaskDistribution)
-  contract.check(tasks)
+  tasks = setup.make_tasks(experiment)
   some = getattr(tasks, _TASKS.value)
   optimum = report.optimum(tasks, some)
   if optimum is None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from adjax import spaces
 from adjax import types
+from adjax.learners import references
 from adjax.learners import stepping
 
 _SETS = ('train', 'validation', 'held_out')
@@ -35,7 +36,7 @@ def check(tasks: types.TaskDistribution) -> None:
   # Those of adjax are held to this by its tests.
   if not type(tasks.env).__module__.startswith('adjax.envs.'):
     _check_functions(tasks)
-    _check_episode(tasks, actions)
+    _check_episode(tasks)
 
 
 def _check_set(name: str, some: types.Task, params: types.Task) -> None:
@@ -112,22 +113,29 @@ def _check_functions(tasks: types.TaskDistribution) -> None:
   env, task = tasks.env, _first(tasks.train)
   if not (hasattr(env, 'reset_env') and hasattr(env, 'step_env')):
     return
-  key, action = jax.random.key(0), jnp.int32(0)
-  made = jax.eval_shape(env.reset_env, key, task)
-  _check_tuple(env, 'reset_env', made, _RESET)
-  jax.eval_shape(lambda: spaces.pack(env, env.reset_env(key, task)[0]))
-  state = made[1]
-  made = jax.eval_shape(env.step_env, key, state, action, task)
-  _check_tuple(env, 'step_env', made, _STEP)
-  jax.eval_shape(lambda state: spaces.pack(
-      env, env.step_env(key, state, action, task)[0]), state)
+  key = jax.random.key(0)
+
+  def reset() -> types.PyTree:
+    made = env.reset_env(key, task)
+    stepping.check_returned(env, 'reset_env', made, _RESET)
+    spaces.pack(env, made[0])
+    return made[1]
+
+  def step(state: types.PyTree) -> types.PyTree:
+    made = env.step_env(key, state, jnp.int32(0), task)
+    stepping.check_returned(env, 'step_env', made, _STEP)
+    spaces.pack(env, made[0])
+    return made[1]
+
+  state = jax.eval_shape(reset)
+  stepped = jax.eval_shape(step, state)
   before: Any = jax.tree.structure(state)
-  after: Any = jax.tree.structure(made[1])
+  after: Any = jax.tree.structure(stepped)
   if before != after:
     raise ValueError(f'env={env.name}: its step_env must return a state like '
                      f'that of reset_env, {before}, not {after}')
   for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(state),
-                              jax.tree.leaves(made[1])):
+                              jax.tree.leaves(stepped)):
     if (old.shape, old.dtype) != (new.shape, new.dtype):
       raise ValueError(
           f'env={env.name}: its step_env must return a state like that of '
@@ -135,21 +143,11 @@ def _check_functions(tasks: types.TaskDistribution) -> None:
           f'{_said(old)}, not {_said(new)}')
 
 
-def _check_tuple(
-    env: types.Env, name: str, made: Any, wanted: tuple[str, ...]
-) -> None:
-  if not isinstance(made, tuple) or len(made) != len(wanted):
-    given = (f'{len(made)} values' if isinstance(made, tuple)
-             else type(made).__name__)
-    raise ValueError(f'env={env.name}: its {name} must return '
-                     f'({", ".join(wanted)}), as in gymnax 1.0, not {given}')
-
-
 def _said(x: jax.ShapeDtypeStruct) -> str:
   return f'{x.dtype}{list(x.shape)}'
 
 
-def _check_episode(tasks: types.TaskDistribution, actions: int) -> None:
+def _check_episode(tasks: types.TaskDistribution) -> None:
   """That episodes end in time and show what they declare, acted at random.
 
   On the first task of each set.
@@ -158,9 +156,7 @@ def _check_episode(tasks: types.TaskDistribution, actions: int) -> None:
   some = jax.tree.map(
       lambda *x: jnp.stack(x), *(_first(getattr(tasks, name))
                                  for name in _SETS))
-  learner = stepping.policy(
-      env, lambda task, actor, time, key: jax.random.randint(
-          key, (), 0, actions))
+  learner = references.random(tasks)
   history, _ = jax.jit(jax.vmap(
       lambda task, key: types.unroll(learner, task, key, length)))(
           some, jax.random.split(jax.random.key(0), len(_SETS)))

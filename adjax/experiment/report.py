@@ -169,8 +169,8 @@ def _ours(
   """The learning curves [seeds, N, R, E] of our own model on some tasks."""
   best = optimum(tasks, some)
   returns = returns.astype(np.float64)
-  # Where it is not above 0, there is nothing to have a share of.
-  optima = best if best is not None and best.min() > 0 else None
+  known = {'optimum': _to_list(best)}
+  optima = page_data.optimum_of(known)
   # Of shares of each task's own optimum, so that it trims bad runs and not far
   # goals; where nobody knows it, of returns.
   unit = np.ones(types.num_tasks(some)) if optima is None else optima
@@ -179,8 +179,7 @@ def _ours(
   ci95, iqm_ci95 = metrics.intervals(returns, optima)
   late = np.nanmean(returns[..., -10:], -1)
   late_ci95, _ = metrics.intervals(late, optima)
-  return {
-      'optimum': _to_list(best),
+  return known | {
       'return_mean': mean.tolist(),
       'return_iqm': (unit.mean() * metrics.iqm(
           shares.reshape(-1, shares.shape[-1]))).tolist(),

@@ -5,7 +5,6 @@ For people to look at: the History of the first run on a task, of training seed
 run or to act with its weights.
 """
 
-import io
 import itertools
 from typing import Any
 
@@ -20,6 +19,7 @@ from adjax import types
 from adjax.experiment import clock as clock_lib
 from adjax.experiment import memory
 from adjax.experiment import setup as setup_lib
+from adjax.learners import stepping
 from adjax.models import in_context
 from adjax.models import transformer
 from adjax.page import data as page_data
@@ -77,7 +77,7 @@ def make(
           lambda x, i=i: np.asarray(x[i]), setup.tasks.held_out))
                  for i in tasks]}
   found = kept._asdict()
-  num_actions = int(env.action_space(env.default_params).n)
+  num_actions = stepping.num_actions(env)
   header['actions'] = num_actions
   if num_actions <= MOST_ACTIONS:
     found['probabilities'] = _run(
@@ -103,9 +103,7 @@ def save(path: str, arrays: dict[str, np.ndarray]) -> None:
   Raises:
     OSError: with the path, if it cannot be written.
   """
-  buffer = io.BytesIO()
-  np.savez_compressed(buffer, allow_pickle=False, **arrays)
-  files.write(path, buffer.getvalue())
+  files.write_npz(path, arrays, compress=True)
 
 
 def scene(config: Any, env: types.Env, task: types.Task) -> dict[str, Any]:

@@ -82,8 +82,7 @@ def make(experiment: specification.Experiment, mesh: str = '') -> Setup:
     ValueError: if sizes do not fit together.
   """
   source = None
-  tasks = made('tasks', experiment.tasks, types.TaskDistribution)
-  contract.check(tasks)
+  tasks = make_tasks(experiment)
   if experiment.source is not None:
     source = made('source', experiment.source, types.Learner, tasks)
   model = made('model', experiment.model, sequence_model.SequenceModel,
@@ -100,6 +99,15 @@ def make(experiment: specification.Experiment, mesh: str = '') -> Setup:
   keys = Keys(*(jax.random.fold_in(key, i) for i in range(len(Keys._fields))))
   return Setup(experiment, tasks, source, model, trainer, keys,
                _mesh(experiment, trainer, mesh))
+
+
+def make_tasks(
+    experiment: specification.Experiment
+) -> types.TaskDistribution:
+  """The tasks of an experiment, which can be learnt from; errors as of make."""
+  tasks = made('tasks', experiment.tasks, types.TaskDistribution)
+  contract.check(tasks)
+  return tasks
 
 
 def made(name: str, component: Any, kind: type, *args: Any) -> Any:

@@ -39,7 +39,7 @@ def reset(env: types.Env, task: types.Task, key: chex.PRNGKey) -> ActorState:
   """
   _check_task(env, task, key)
   made = env.reset(key, task)
-  _check_made(env, 'reset', made, ('obs', 'state'))
+  check_returned(env, 'reset', made, ('obs', 'state'))
   obs, env_state = made
   return ActorState(env_state, spaces.pack(env, obs))
 
@@ -65,7 +65,7 @@ def step(
   arrays.check('actor.obs [*O] any, action [] integer', actor.obs, action,
                O=spaces.observation(env).shape)
   made = env.step(key, actor.env_state, action, task)
-  _check_made(env, 'step', made, _STEP)
+  check_returned(env, 'step', made, _STEP)
   obs, env_state, reward, terminated, truncated, info = made
   if 'final_observation' not in info:
     raise ValueError(f"env={env.name}: the info of its step must have "
@@ -95,9 +95,10 @@ def step(
 _STEP = ('obs', 'state', 'reward', 'terminated', 'truncated', 'info')
 
 
-def _check_made(
+def check_returned(
     env: types.Env, name: str, made: object, wanted: tuple[str, ...]
 ) -> None:
+  """Refuses what a function of an environment returned, if not such a tuple."""
   if not isinstance(made, tuple) or len(made) != len(wanted):
     given = (f'{len(made)} values' if isinstance(made, tuple)
              else type(made).__name__)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import contextlib
 import hashlib
+import io
 import json
 import math
 import os
@@ -165,6 +166,25 @@ def parse_json(path: str, data: bytes) -> dict[str, Any]:
   except (ValueError, RecursionError):
     pass
   raise _damaged(path)
+
+
+def write_npz(
+    path: str, arrays: dict[str, np.ndarray], compress: bool = False
+) -> None:
+  """Writes a .npz that read_npz reads, whole or not at all.
+
+  Args:
+    path: of the file.
+    arrays: `header`, a JSON text, and the others.
+    compress: whether they are.
+
+  Raises:
+    OSError: with the path, if it cannot be written.
+  """
+  buffer = io.BytesIO()
+  save = np.savez_compressed if compress else np.savez
+  save(buffer, allow_pickle=False, **arrays)
+  write(path, buffer.getvalue())
 
 
 def read_npz(

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import dataclasses
 import functools
 import importlib
-import io
 import json
 import numbers
 import pathlib
@@ -53,9 +52,7 @@ def save(path: str, header: Header, params: types.PyTree) -> None:
   text = files.to_json({'format': files.FORMAT} | header)
   leaves = {_name(key): _storable(np.asarray(x)) for key, x
             in jax.tree_util.tree_leaves_with_path(params)}
-  buffer = io.BytesIO()
-  np.savez(buffer, allow_pickle=False, header=np.array(text), **leaves)
-  files.write(path, buffer.getvalue())
+  files.write_npz(path, {'header': np.array(text)} | leaves)
 
 
 def load(path: str) -> tuple[Header, dict[str, Any]]:
