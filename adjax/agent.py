@@ -29,7 +29,6 @@ from adjax import config
 from adjax import pretrained as pretrained_lib
 from adjax import spaces
 from adjax import types
-from adjax.learners import stepping
 from adjax.models import sequence_model
 from adjax.storage import files
 from adjax.storage import weights
@@ -243,10 +242,10 @@ def null_inputs(
   """What a model is told before its first step, but for the observation."""
   axes = () if batch is None else (batch,)
   whole = spaces.observation(model.env)
-  action = stepping.smallest_int(stepping.num_actions(model.env))
-  return sequence_model.Inputs(
-      np.zeros((*axes, *whole.shape), whole.dtype), np.full(axes, -1, action),
-      np.zeros(axes, np.float32), np.zeros(axes, np.bool_))
+  one = sequence_model.first_inputs(
+      model.env, np.zeros(whole.shape, whole.dtype))
+  return jax.tree.map(
+      lambda x: np.broadcast_to(x, (*axes, *np.shape(x))), one)
 
 
 def find(path: str | os.PathLike[str]) -> str:

@@ -190,6 +190,9 @@ CALLS = {
     'models.lstm.Layer.__call__': Call(
         lambda x, carry: lstm.Layer(8).init(KEY, x, (carry, carry)),
         dict(x=floats(L, 8), carry=floats(8)), ['x'], {'x': floats(L, 4)}),
+    'models.sequence_model.first_inputs': Call(
+        sequence_model.first_inputs, dict(env=ENV, obs=ints(2)), [],
+        {'obs': ints(3)}),
     'models.in_context.inputs_of': Call(
         in_context.inputs_of, dict(history=history(N, T)),
         within('history', *STEPS[1:]), {'history.obs': ints(N, T - 1, 2)}),

@@ -75,11 +75,8 @@ def in_context(
 
   def init(task: types.Task, key: chex.PRNGKey) -> State:
     actor = stepping.reset(env, task, key)
-    action = jnp.full(
-        (), -1, stepping.smallest_int(stepping.num_actions(env)))
-    inputs = sequence_model.Inputs(
-        actor.obs, action, jnp.float32(0), jnp.bool_(False))
-    return State(actor, inputs, model.empty_cache())
+    return State(actor, sequence_model.first_inputs(env, actor.obs),
+                 model.empty_cache())
 
   def sample_noise(key: chex.PRNGKey, calls: int) -> chex.Array:
     return jax.random.gumbel(key, (calls, stepping.num_actions(env)))

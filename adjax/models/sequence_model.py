@@ -66,6 +66,13 @@ class Inputs(NamedTuple):
   done: chex.Array
 
 
+def first_inputs(env: types.Env, obs: chex.Array) -> Inputs:
+  """What is known before the first step of a history, on its observation."""
+  arrays.check('obs [*O] any', obs, O=spaces.observation(env).shape)
+  action = jnp.full((), -1, stepping.smallest_int(stepping.num_actions(env)))
+  return Inputs(obs, action, jnp.float32(0), jnp.bool_(False))
+
+
 class Statistics(NamedTuple):
   """By what the numbers that have no bounds are scaled before they enter.
 

@@ -126,12 +126,15 @@ class Transformer(sequence_model.SequenceModel):
     self.blocks = [Block(self.config) for _ in range(self.config.layers)]
 
   def features(
-      self, inputs: sequence_model.Inputs, deterministic: bool
+      self, inputs: sequence_model.Inputs, deterministic: bool,
+      seen: list[chex.Array] | None = None,
   ) -> chex.Array:
     x = self.embedding(inputs, deterministic)
     rotary = rotary_table(self.config.head_width, np.arange(x.shape[0]))
     for block in self.blocks:
       q, k, v = block.heads(x, rotary)
+      if seen is not None:
+        seen.append(weights_by_age(q, k, self.config.window).mean(0))
       rate = 0.0 if deterministic else self.config.attention_dropout
       key = self.make_rng('dropout') if rate else None
       x = block.mix(
@@ -165,14 +168,9 @@ class Transformer(sequence_model.SequenceModel):
     A mean over heads, by age: entry a is of the step a steps ago. A row sums to
     1 and is 0 before the beginning.
     """
-    x = self.embedding(inputs, True)
-    rotary = rotary_table(self.config.head_width, np.arange(x.shape[0]))
-    rows = []
-    for block in self.blocks:
-      q, k, v = block.heads(x, rotary)
-      rows.append(weights_by_age(q, k, self.config.window).mean(0))
-      x = block.mix(x, attend(q, k, v, self.config.window), True)
-    return jnp.stack(rows)
+    seen: list[chex.Array] = []
+    self.features(inputs, True, seen)
+    return jnp.stack(seen)
 
   def empty_cache(self) -> Cache:
     config = self.config

@@ -143,9 +143,8 @@ def params(
 def _structure(made: sequence_model.SequenceModel) -> types.PyTree:
   """The shapes and dtypes of all weights that a step needs."""
   whole = spaces.observation(made.env)
-  inputs = sequence_model.Inputs(
-      jnp.zeros(whole.shape, whole.dtype), jnp.int8(-1), jnp.float32(0),
-      jnp.bool_(False))
+  inputs = sequence_model.first_inputs(
+      made.env, jnp.zeros(whole.shape, whole.dtype))
   return jax.eval_shape(
       lambda key: made.init(key, inputs, made.empty_cache(), method='step'),
       jax.random.key(0))
