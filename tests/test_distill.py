@@ -80,7 +80,7 @@ def test_the_schedule_rises_to_its_peak_and_falls_to_nothing():
   """Adam's first steps are the learning rate long, whatever the gradient."""
   config = distill.Config(
       epochs=1, updates_per_epoch=100, warmup=10, learning_rate=0.1,
-      weight_decay=0.0, max_grad_norm=1e9)
+      optimizer='adamw', weight_decay=0.0, max_grad_norm=1e9)
   transform = distill.optimizer(config)
   params = {'w': jnp.zeros((2, 2))}
 

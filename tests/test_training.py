@@ -193,12 +193,12 @@ WEIGHTS = {'matrix': np.full((2, 2), 3, np.float32),
 GRADIENT = jax.tree.map(lambda x: np.float32(0.1) * x, WEIGHTS)
 
 
-def adamw(learning_rate, weight_decay=0.5):
-  return training.adamw(lambda step: learning_rate, 1.0, 0.9, 0.98,
-                        weight_decay)
+def adamw(learning_rate, weight_decay=0.5, name='adamw'):
+  return training.optimizer(name, lambda step: learning_rate, 1.0, 0.9, 0.98,
+                            weight_decay)
 
 
-ADAMW = adamw(0.1)
+ADAMW, MUON = adamw(0.1), adamw(0.1, name='muon')
 
 
 def with_number(number):
@@ -220,10 +220,36 @@ def first_state():
           jax.random.key(3)), jnp.float32(1), GRADIENT)[0]
 
 
-def test_weight_decay_spares_vectors():
-  change, _ = jax.jit(ADAMW.update)(
-      jax.tree.map(np.zeros_like, WEIGHTS), ADAMW.init(WEIGHTS), WEIGHTS)
-  assert (change['matrix'] < 0).all() and not change['vector'].any()
+@pytest.mark.parametrize('optimizer', [ADAMW, MUON])
+def test_weight_decay_spares_vectors(optimizer):
+  change, _ = jax.jit(optimizer.update)(
+      jax.tree.map(np.zeros_like, WEIGHTS), optimizer.init(WEIGHTS), WEIGHTS)
+  np.testing.assert_allclose(change['matrix'], -0.1 * 0.5 * WEIGHTS['matrix'])
+  assert not change['vector'].any()
+
+
+def test_muon_is_for_matrices_between_embedding_and_head():
+  """There it turns all singular values to about one, times the learning rate.
+  """
+  rng = np.random.default_rng(0)
+  outer = {name: {'kernel': rng.normal(size=(6, 4))}
+           for name in ('embedding', 'head', 'value_head')}
+  params = {'params': outer | {'blocks_0': {'up': {
+      'kernel': rng.normal(size=(4, 9)), 'bias': rng.normal(size=9)}}}}
+  gradient = jax.tree.map(lambda x: rng.normal(size=x.shape), params)
+  changes = [jax.jit(x.update)(gradient, x.init(params), params)[0]['params']
+             for x in (adamw(0.1, 0.0), adamw(0.1, 0.0, 'muon'))]
+  hidden = [np.array(x.pop('blocks_0')['up'].pop('kernel')) for x in changes]
+  jax.tree.map(np.testing.assert_array_equal, *changes)
+  values = np.linalg.svd(hidden[1], compute_uv=False) / (0.1 * np.sqrt(9))
+  assert (values > 0.6).all() and (values < 1.3).all()
+  assert np.sqrt((hidden[1]**2).mean()) == pytest.approx(0.1, rel=0.3)
+  given = gradient['params']['blocks_0']['up']['kernel']
+  left, _, right = np.linalg.svd(given, full_matrices=False)
+  # Down the gradient, in its own directions.
+  turned = left.T @ hidden[1] @ right.T
+  np.testing.assert_allclose(turned, np.diag(np.diag(turned)), atol=1e-4)
+  assert (np.diag(turned) < 0).all()
 
 
 SGD, TOO_FAST = optax.sgd(1e30, momentum=0.9), adamw(3e38)
@@ -232,6 +258,7 @@ SGD, TOO_FAST = optax.sgd(1e30, momentum=0.9), adamw(3e38)
 @pytest.mark.parametrize('optimizer, value, gradient', [
     *((ADAMW, number, GRADIENT) for number in (np.nan, np.inf, -np.inf)),
     *((ADAMW, 1.0, with_number(x)) for x in (np.nan, np.inf, -np.inf)),
+    *((MUON, 1.0, with_number(x)) for x in (np.nan, np.inf)),
     (ADAMW, np.nan, with_number(np.nan)),
     # These are finite, but what they lead to is not.
     (SGD, 1.0, with_number(1e15)), (TOO_FAST, 1.0, GRADIENT)])
@@ -340,7 +367,8 @@ def test_histories_are_regenerated_when_asked_and_carried_over_otherwise(
 
 def test_gradients_are_clipped_by_their_norm_over_all_weights():
   """After a small one, so that Adam can tell how large the next one is."""
-  transform = training.adamw(lambda step: 0.1, 2.0, 0.9, 0.98, 0.0)
+  transform = training.optimizer(
+      'adamw', lambda step: 0.1, 2.0, 0.9, 0.98, 0.0)
   params = {'matrix': jnp.ones((2, 2)), 'vector': jnp.ones(2)}
   unit = {'matrix': jnp.full((2, 2), 0.4), 'vector': jnp.array([0.6, 0.0])}
 

@@ -6,6 +6,7 @@ learning histories. It knows no source; it is given histories.
 
 import dataclasses
 import functools
+from typing import Annotated
 
 import chex
 import jax
@@ -33,10 +34,12 @@ class Config(config_lib.Checked):
     length: L, steps in a subsequence; at least a window, and 1.5 were found to
       work. What a step depends on is more: n (W - 1) + 1 steps through n
       layers.
+    optimizer: 'muon', for matrices between embedding and head with AdamW for
+      the rest, or 'adamw' for all.
     learning_rate: the peak of a cosine schedule that ends at 0.
     warmup: updates in which the learning rate rises from 0.
-    weight_decay: of AdamW, on matrices; strong, since it closes much of the gap
-      between training and held-out goals.
+    weight_decay: on matrices; strong, since it closes much of the gap between
+      training and held-out goals.
     b1: the decay of Adam's mean gradient.
     b2: the decay of Adam's mean squared gradient.
     max_grad_norm: the greatest global norm of a gradient.
@@ -46,6 +49,9 @@ class Config(config_lib.Checked):
   updates_per_epoch: config_lib.Count = 200
   batch_size: config_lib.Count = 16
   length: config_lib.Count = 300
+  optimizer: Annotated[str, config_lib.Bound(
+      lambda x: x in training.OPTIMIZERS,
+      'one of ' + ', '.join(map(repr, training.OPTIMIZERS)))] = 'muon'
   learning_rate: config_lib.Positive = 2e-3
   warmup: config_lib.Index = 100
   weight_decay: config_lib.NonNegative = 0.5
@@ -94,13 +100,14 @@ class Config(config_lib.Checked):
 
 
 def optimizer(config: Config) -> optax.GradientTransformation:
-  """AdamW with warm-up, cosine decay and clipping."""
+  """Muon or AdamW with warm-up, cosine decay and clipping."""
   updates = config.epochs * config.updates_per_epoch
   schedule = optax.warmup_cosine_decay_schedule(
       0.0, config.learning_rate, config.warmup,
       max(updates, config.warmup + 1))
-  return training.adamw(schedule, config.max_grad_norm, config.b1, config.b2,
-                        config.weight_decay)
+  return training.optimizer(
+      config.optimizer, schedule, config.max_grad_norm, config.b1, config.b2,
+      config.weight_decay)
 
 
 def init(

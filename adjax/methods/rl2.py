@@ -129,8 +129,8 @@ class Batch(NamedTuple):
 def optimizer(config: Config) -> optax.GradientTransformation:
   """AdamW with linear decay and clipping."""
   steps = config.updates * config.passes * config.minibatches
-  return training.adamw(
-      optax.linear_schedule(config.learning_rate, 0.0, steps),
+  return training.optimizer(
+      'adamw', optax.linear_schedule(config.learning_rate, 0.0, steps),
       config.max_grad_norm, config.b1, config.b2, config.weight_decay)
 
 

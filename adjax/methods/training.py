@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 
 from adjax import arrays
 from adjax import config as config_lib
@@ -136,13 +137,23 @@ def example_inputs(
   return jax.tree.map(lambda x: jnp.zeros((1, *x.shape), x.dtype), shapes)
 
 
-def adamw(
-    schedule: optax.Schedule, max_grad_norm: float, b1: float, b2: float,
-    weight_decay: float,
+OPTIMIZERS = ('muon', 'adamw')
+
+
+def optimizer(
+    name: str, schedule: optax.Schedule, max_grad_norm: float, b1: float,
+    b2: float, weight_decay: float,
 ) -> optax.GradientTransformation:
-  """AdamW on clipped gradients; weight decay spares vectors.
+  """Muon or AdamW on clipped gradients; weight decay spares vectors.
+
+  Muon (Jordan et al. 2024) is for matrices between the embedding and the heads;
+  all else is AdamW's. An update of such a matrix is as large (root mean square,
+  as in Liu et al. 2025) as the learning rate, several times Adam's: there it
+  trains in a third of the updates, in which a fifth as large is no worse than
+  Adam.
 
   Args:
+    name: one of OPTIMIZERS.
     schedule: of the learning rate.
     max_grad_norm: the greatest global norm of a gradient.
     b1: the decay of Adam's mean gradient.
@@ -150,9 +161,24 @@ def adamw(
     weight_decay: of matrices.
   """
   matrices = lambda params: jax.tree.map(lambda x: x.ndim > 1, params)
-  return optax.chain(
-      optax.clip_by_global_norm(max_grad_norm),
-      optax.adamw(schedule, b1, b2, weight_decay=weight_decay, mask=matrices))
+  update = optax.adamw(
+      schedule, b1, b2, weight_decay=weight_decay, mask=matrices)
+  if name == 'muon':
+    update = optax.partition({
+        'muon': optax.contrib.muon(
+            schedule, weight_decay=weight_decay, consistent_rms=1.0),
+        'adamw': update}, _hidden_matrices)
+  return optax.chain(optax.clip_by_global_norm(max_grad_norm), update)
+
+
+def _hidden_matrices(params: types.PyTree) -> types.PyTree:
+  """'muon' for each matrix between embedding and heads, else 'adamw'."""
+  def label(path: tuple, x: chex.Array) -> str:
+    outer = {'embedding', 'head', 'value_head'} & {
+        getattr(key, 'key', None) for key in path}
+    return 'muon' if x.ndim == 2 and not outer else 'adamw'
+
+  return jax.tree_util.tree_map_with_path(label, params)
 
 
 def apply_gradient(
