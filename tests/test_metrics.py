@@ -267,14 +267,13 @@ def told(tasks, seed=0):
       {'validation': report.optimum(tasks, tasks.validation),
        'train': report.optimum(tasks, tasks.train)}, 1.0, 10, [],
       np.zeros(2, bool))
-  program = lambda some, key: rng.uniform(0, 15, (4, 3, 12))
+  random, source = rng.uniform(0, 15, (2, 4, 3, 12))
   setup = types_lib.SimpleNamespace(
-      tasks=tasks, keys=types_lib.SimpleNamespace(references=jax.random.key(0)),
-      experiment=types_lib.SimpleNamespace(
+      tasks=tasks, experiment=types_lib.SimpleNamespace(
           name='grid', seeds=2,
           evaluate=types_lib.SimpleNamespace(reference_runs=3)))
   result = report.result(
-      setup, {'held_out': {'random': program, 'source': program}},
+      setup, {'held_out': {'random': random, 'source': source}},
       {'held_out': (returns['held_out'], None)}, line)
   return returns['held_out'], line, result | {
       'skipped_total': [0, 0], 'ended_early': [], 'seconds': {'total': 1.0}}
@@ -362,15 +361,12 @@ def test_a_known_optimum_is_what_shares_are_of():
     ([1.0] * 9 + [0.0], None)])
 def test_when_a_curve_is_at_nine_tenths_and_stays(curve, first):
   def result(of):
-    program = lambda some, key: np.zeros((4, 3, len(curve)))
     optimum = np.asarray(jax.vmap(of.optimal_return)(of.held_out))
     returns = optimum[:, None, None] * np.array(curve) * np.ones((1, 4, 3, 1))
     setup = types_lib.SimpleNamespace(
-        tasks=of, keys=types_lib.SimpleNamespace(references=None),
-        experiment=types_lib.SimpleNamespace(
-            name='grid', seeds=1))
+        tasks=of, experiment=types_lib.SimpleNamespace(name='grid', seeds=1))
     return report.result(
-        setup, {'held_out': {'random': program}},
+        setup, {'held_out': {'random': np.zeros((4, 3, len(curve)))}},
         {'held_out': (returns, None)},
         dict.fromkeys(('validation', 'train'), dict.fromkeys(
             ('optimum', 'return_mean'))))['held_out']

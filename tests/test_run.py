@@ -94,6 +94,16 @@ def test_a_run_writes_what_it_promises(finished):
   assert saved['config']['method']['kind'] == 'adjax.methods.distill:Config'
   assert saved['versions']['jax'] == jax.__version__
   assert {x['format'] for x in (saved, result, *lines)} == {1}
+  with np.load(finished / 'returns.npz', allow_pickle=False) as returns:
+    assert returns['held_out/model'].shape == (2, 8, 2, 5)
+    np.testing.assert_allclose(
+        returns['held_out/model'].mean((0, 1, 2)), held_out['return_mean'])
+    for name in ('source', 'random_walk_with_memory'):
+      assert returns[f'held_out/{name}'].shape == (8, 3, 5)
+      np.testing.assert_allclose(returns[f'held_out/{name}'].mean((0, 1)),
+                                 result[name]['return_mean'], rtol=1e-6)
+    for name in ('random', 'oracle'):
+      assert returns[f'held_out/{name}'].mean() == pytest.approx(result[name])
 
 
 def test_the_pictures_are_drawn(finished):

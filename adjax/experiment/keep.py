@@ -1,4 +1,5 @@
-"""What a run leaves to act with: its weights, and what they were made for."""
+"""What a run leaves: its weights, what they were made for, all that they earn.
+"""
 
 from typing import Any
 
@@ -9,6 +10,7 @@ from adjax import types
 from adjax.experiment import setup as setup_lib
 from adjax.experiment import specification
 from adjax.learners import stepping
+from adjax.storage import files
 from adjax.storage import weights as weights_lib
 
 
@@ -29,6 +31,33 @@ def weights(
     OSError: with the path, if it cannot be written.
   """
   weights_lib.save(path, header(setup, result), params)
+
+
+def returns(path: str, curves: dict[str, dict[str, np.ndarray]]) -> None:
+  """Writes every return of the final evaluation, for figures of one's own.
+
+  Args:
+    path: of the file.
+    curves: {set of tasks: {`model`: [seeds, N, R, E], and each reference: [N,
+      R * K, E]}}.
+
+  Raises:
+    OSError: with the path, if it cannot be written.
+  """
+  header = {'format': files.FORMAT, 'sets': list(curves)}
+  files.write_npz(path, {'header': np.array(files.to_json(header))} | {
+      f'{name}/{learner}': smallest(x) for name, of_set in curves.items()
+      for learner, x in of_set.items()}, compress=True)
+
+
+def smallest(x: np.ndarray) -> np.ndarray:
+  """The same as integers, if all are whole; otherwise as float32."""
+  if np.isfinite(x).all() and (x == np.round(x)).all():
+    for dtype in np.int8, np.int16, np.int32:
+      limits = np.iinfo(dtype)
+      if limits.min <= x.min() and x.max() <= limits.max:
+        return x.astype(dtype)
+  return x.astype(np.float32)
 
 
 def header(

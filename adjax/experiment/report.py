@@ -77,6 +77,7 @@ def _finite_mean(x: np.ndarray) -> float | None:
 
 
 References = dict[str, dict[str, clock_lib.Program]]
+Curves = dict[str, dict[str, np.ndarray]]
 
 
 def compile_references(
@@ -116,13 +117,25 @@ def compile_references(
           for name, some in held_out_sets(tasks).items()}
 
 
+def run_references(setup: setup_lib.Setup, programs: References) -> Curves:
+  """Runs what compile_references made.
+
+  Returns:
+    {'held_out' and each shifted set: {learner: learning curves [N, R * K, E]}}.
+  """
+  return {name: {kind: devices.fetch(jax.block_until_ready(
+      program(some, setup.keys.references)))
+                 for kind, program in programs[name].items()}
+          for name, some in held_out_sets(setup.tasks).items()}
+
+
 def held_out_sets(tasks: types.TaskDistribution) -> dict[str, types.Task]:
   """{name: tasks} of all sets for the final checkpoint."""
   return {'held_out': tasks.held_out} | dict(tasks.shifted)
 
 
 def result(
-    setup: setup_lib.Setup, programs: References,
+    setup: setup_lib.Setup, references: Curves,
     evaluated: dict[str, tuple[np.ndarray, types.History]],
     line: dict[str, Any],
 ) -> dict[str, Any]:
@@ -130,7 +143,7 @@ def result(
 
   Args:
     setup: the run's objects.
-    programs: of the references.
+    references: of run_references.
     evaluated: {'held_out' and each shifted set: learning curves [seeds, N, R,
       E], and more}.
     line: the last epoch's.
@@ -141,7 +154,7 @@ def result(
       name: str, some: types.Task
   ) -> tuple[dict[str, Any], dict[str, Any]]:
     ours = _ours(tasks, some, evaluated[name][0])
-    others = _references(setup, programs[name], some)
+    others = _references(setup, references[name])
     if 'source' in others:
       ours['normalised'] = _normalised(
           ours['return_mean'], others['random'],
@@ -191,12 +204,12 @@ def _ours(
           'return_mean': float(np.nanmean(late)), 'ci95': late_ci95.tolist(),
           'worst_task': float(np.min(np.nanmean(late, (0, 2)) / unit))},
       'nauc': None if optima is None else float(mean.mean() / unit.mean()),
-      'episodes_to_90': None if optima is None else _first_to_stay(
+      'episodes_to_90': None if optima is None else first_to_stay(
           mean, 0.9 * unit.mean()),
   }
 
 
-def _first_to_stay(
+def first_to_stay(
     curve: np.ndarray, level: float, window: int = 5
 ) -> int | None:
   """The first episode, from 1, from which a curve [E] stays at a level.
@@ -212,14 +225,11 @@ def _first_to_stay(
 
 
 def _references(
-    setup: setup_lib.Setup, programs: dict[str, clock_lib.Program],
-    some: types.Task,
+    setup: setup_lib.Setup, references: dict[str, np.ndarray]
 ) -> dict[str, Any]:
   """The source and the references on some tasks, as far as there are any."""
   found: dict[str, Any] = {}
-  for name, program in programs.items():
-    curves = devices.fetch(jax.block_until_ready(
-        program(some, setup.keys.references)))
+  for name, curves in references.items():
     mean = np.nanmean(curves, (0, 1))
     if name in ('random', 'oracle'):  # These do not learn.
       found[name] = float(mean.mean())

@@ -138,8 +138,9 @@ def _run(
   eval_rate = steps * setup.tasks.episode_length / clock.seconds['evaluate']
   _split_epochs(data, states, lines, clock)
   trained = setup.experiment.seeds * setup.trainer.epochs * setup.transitions
+  curves = report.run_references(setup, references)
   result = {'format': files.FORMAT} | report.result(
-      setup, references, evaluated, lines[-1])
+      setup, curves, evaluated, lines[-1])
   clock.seconds['total'] = time.perf_counter() - clock.start
   result |= {
       'parameters': sum(
@@ -157,7 +158,8 @@ def _run(
       }} | workdir_lib.machine()
   # First what a run is for: whatever happens to what is looked at, it is there.
   params, kept = devices.fetch(states.params), None
-  devices.collectively(lambda: _keep_weights(setup, params, result, workdir))
+  devices.collectively(lambda: _keep(
+      setup, params, evaluated, curves, result, workdir))
   with _optional(progress, 'rollouts were not kept'):
     kept = rollouts.make(
         setup, clock, states.params, jax.tree.map(
@@ -341,12 +343,15 @@ def _optional(
     progress.say(f'{otherwise}: {error!r}')
 
 
-def _keep_weights(
-    setup: setup_lib.Setup, params: types.PyTree, result: dict[str, Any],
-    workdir: str,
+def _keep(
+    setup: setup_lib.Setup, params: types.PyTree, evaluated: dict[str, Any],
+    references: report.Curves, result: dict[str, Any], workdir: str,
 ) -> None:
   if jax.process_index() == 0:
     keep.weights(setup, params, result, os.path.join(workdir, 'weights.npz'))
+    keep.returns(os.path.join(workdir, 'returns.npz'), {
+        name: {'model': ours} | references[name]
+        for name, (ours, _) in evaluated.items()})
 
 
 def _write(

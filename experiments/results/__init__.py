@@ -1,0 +1,1 @@
+"""Published figures, each from a small JSON in rows/, and their tables."""

@@ -1,0 +1,62 @@
+"""The documents that have tables of results, and whether they are right.
+
+What stands between `<!-- results: TABLE -->` and `<!-- end -->` is made, and
+all else is written by hand.
+"""
+
+import difflib
+import pathlib
+import re
+
+from adjax import presets
+from experiments.results import row as row_lib
+from experiments.results import tables
+
+ROOT = pathlib.Path(__file__).parents[2]
+DOCUMENTS = 'docs/results.md', 'README.md'
+
+
+def remade(text: str, rows: tables.Rows) -> str:
+  """A document with its tables made anew."""
+  def table(found: re.Match[str]) -> str:
+    if found[1] not in tables.NAMES:
+      raise ValueError(f'results: {found[1]}: must be one of '
+                       + ', '.join(tables.NAMES))
+    return (f'<!-- results: {found[1]} -->\n{tables.of(found[1], rows)}\n'
+            '<!-- end -->')
+  return re.sub(r'<!-- results: (\w+) -->\n.*?<!-- end -->', table, text,
+                flags=re.DOTALL)
+
+
+def rewrite(rows: tables.Rows, root: pathlib.Path = ROOT) -> None:
+  """Makes the tables of all documents anew."""
+  for name in DOCUMENTS:
+    path = root / name
+    path.write_text(remade(path.read_text(encoding='utf-8'), rows),
+                    encoding='utf-8')
+
+
+def wrong(rows: tables.Rows, root: pathlib.Path = ROOT) -> list[str]:
+  """Lines on rows that are no longer their preset's, on presets without a row
+  or a reason, and on documents that say something else."""
+  found = []
+  for name, row in rows.items():
+    try:
+      different = '; '.join(row_lib.differences(row))
+    except ValueError as error:
+      different = str(error)
+    if different:
+      found.append(f'{name}: must have the configuration of its preset; run '
+                   f'it again, or delete it: {different}')
+  run = {row['experiment'] for row in rows.values()}
+  found += [f'{name}: must have a row, or a reason in NOT_RUN'
+            for name in presets.PRESETS if name not in run | {*tables.NOT_RUN}]
+  found += [f'{name}: must not be in NOT_RUN, as it has a row or is no preset'
+            for name in tables.NOT_RUN
+            if name in run or name not in presets.PRESETS]
+  for name in DOCUMENTS:
+    text = (root / name).read_text(encoding='utf-8')
+    found += difflib.unified_diff(
+        text.splitlines(), remade(text, rows).splitlines(), name,
+        f'{name}, as the rows have it', lineterm='', n=0)
+  return found

@@ -1,0 +1,222 @@
+"""The tables of the documents, made of the rows."""
+
+from collections.abc import Callable
+import re
+from typing import Any
+from typing import NamedTuple
+
+from adjax import presets
+from experiments.results import figures
+
+Rows = dict[str, dict[str, Any]]
+Cells = dict[str, str]  # {head of the column: text}.
+Span = figures.Span
+
+
+class Table(NamedTuple):
+  """A table of docs/results.md, of the presets of one file.
+
+  Attributes:
+    early: spans of episodes with a column each, episode 1 the first.
+    late: spans that stand in one column; those that a row has.
+  """
+  early: tuple[Span, ...]
+  late: tuple[Span, ...]
+
+
+_SMALL = (1, 1), (5, 5), (9, 10)
+# {file of adjax.presets: its table}; the bandit's is of another kind.
+TABLES = {
+    'dark_room': Table(_SMALL, ((41, 50), (91, 100))),
+    'dark_room_hard': Table(
+        ((1, 1), (10, 10), (26, 30)), ((41, 50), (81, 100))),
+    'key_to_door': Table(_SMALL, ((11, 20), (41, 50), (91, 100))),
+    'watermaze': Table(((1, 1), (5, 5), (10, 10)), ((11, 20), (31, 40))),
+    'adapters': Table(((1, 1), (2, 2), (5, 5)), ()),
+    'paper': Table(((1, 1), (50, 50), (160, 160)), ((991, 1000),)),
+}
+# {row of the README's table: its late episodes}.
+README: dict[str, Span] = {
+    'quick': (41, 50), 'dark_room_rmax': (41, 50), 'dark_room_q': (41, 50),
+    'dark_room_ed': (41, 50), 'dark_room_hard': (81, 100),
+    'key_to_door': (11, 20), 'watermaze': (31, 40)}
+# {preset without a row: why}.
+NOT_RUN = dict.fromkeys((
+    'quick', 'dark_room', 'dark_room_q', 'dark_room_rmax',
+    'dark_room_noise', 'dark_room_a2c', 'dark_room_ed', 'dark_room_rl2',
+    'dark_room_lstm', 'dark_room_lstm_rl2', 'dark_room_hard',
+    'dark_room_hard_rmax', 'dark_room_hard_a2c', 'dark_room_hard_ed',
+    'dark_room_hard_rl2', 'dark_room_hard_lstm', 'key_to_door',
+    'key_to_door_q', 'key_to_door_a2c', 'key_to_door_ed', 'key_to_door_rl2',
+    'key_to_door_lstm', 'bandit', 'bandit_thompson', 'bandit_ed',
+    'bandit_rl2', 'bandit_lstm', 'bandit_lstm_rl2', 'watermaze',
+    'watermaze_sector', 'watermaze_dqn', 'watermaze_ed', 'watermaze_rl2',
+    'watermaze_lstm', 'gymnax', 'cartpole', 'metamaze',
+), 'not run anew since version 0.1') | dict.fromkeys((
+    'paper', 'paper_hard', 'paper_key_to_door', 'paper_watermaze',
+), 'hours or days')
+_SOURCES = {
+    'posterior': 'posterior sampling: rules, task distribution, dynamics',
+    'annealed_oracle': 'annealed oracle: everything, the goal too',
+    'coverage_search': 'coverage search: the pool, how to swim',
+    'rmax': 'R-max: **nothing**', 'dqn': 'DQN: **nothing**',
+    'tabular_q': 'tabular Q-learning: **nothing**',
+    'actor_critic': 'actor-critic: **nothing**', 'ucb': 'UCB1: **nothing**',
+    'thompson': 'Thompson sampling: **nothing**'}
+
+
+def of(name: str, rows: Rows) -> str:
+  """A table by its name in the markers, as Markdown."""
+  if name == 'not_run':
+    return _not_run()
+  if name == 'readme':
+    return _markdown([_short(rows[x], span) for x, span in README.items()
+                      if x in rows])
+  line: Callable[[dict[str, Any]], Cells] = (
+      _bandit if name == 'bandit' else lambda row: _line(row, TABLES[name]))
+  return _markdown([line(row) for row in _of_file(name, rows)])
+
+
+NAMES = (*TABLES, 'bandit', 'not_run', 'readme')
+
+
+def _of_file(name: str, rows: Rows) -> list[dict[str, Any]]:
+  """The rows of the presets of a file, in their order there."""
+  order = [preset.name for preset in getattr(presets, name).PRESETS]
+  return sorted((row for row in rows.values() if row['experiment'] in order),
+                key=lambda row: (order.index(row['experiment']), row['name']))
+
+
+def _line(row: dict[str, Any], table: Table) -> Cells:
+  curves = figures.of(row)
+  early = [span for span in table.early if span[1] <= curves.episodes]
+  late = [span for span in table.late if span[1] <= curves.episodes] or [
+      (curves.episodes - max(curves.episodes // 4, 1) + 1, curves.episodes)]
+  then = list(dict.fromkeys([*early[-1:], *late]))
+  joined = lambda figure: ' / '.join(_number(figure(span)) for span in then)
+  beside = lambda kind: joined(lambda span: figures.beside(curves, kind, span))
+  walk = 'random_walk_with_memory'
+  # The first column's head says what the others' are.
+  heads = 'episode 1', *map(_span, table.early[1:])
+  return _first(row) | {
+      head: _number(figures.mean(curves, span)) if span in early else ''
+      for head, span in zip(heads, table.early)} | {
+          'late episodes (95 %)': '; '.join(
+              f'{_span(span)}: {_bold(curves, span)}' for span in late),
+          'over': figures.over(curves),
+          'worst task': ' / '.join(
+              _number(figures.worst_task(curves, span)) for span in late),
+          'NAUC': _number(figures.nauc(curves)),
+          'episodes to 90 %': str(figures.episodes_to_90(curves) or ''),
+          'the source itself then': (
+              beside('source') if 'source' in curves.beside else ''),
+          'random walk then': (
+              beside(walk) if walk in curves.beside else
+              f'random {_number(figures.beside(curves, "random", (1, 1)))}'),
+      } | _last(row)
+
+
+def _bandit(row: dict[str, Any]) -> Cells:
+  """Relative to the source, whose tasks are no easier than others."""
+  cells = _first(row)
+  for name in row['sets']:
+    curves = figures.of(row, name)
+    middle, low, high = map(_number, figures.of_source(curves))
+    cells[name.replace('_', ' ')] = f'**{middle}** ({low} to {high})'
+  curves = figures.of(row)
+  every = 1, curves.episodes
+  return cells | {
+      'over': figures.over(curves), 'pulls': str(curves.episodes),
+      'of the optimum, held out: itself / source / random': ' / '.join((
+          _number(figures.mean(curves, every)),
+          *(_number(figures.beside(curves, kind, every))
+            for kind in ('source', 'random'))))} | _last(row)
+
+
+def _short(row: dict[str, Any], late: Span) -> Cells:
+  """A row of the README's table."""
+  curves = figures.of(row)
+  beside = lambda kind: _number(figures.beside(curves, kind, late))
+  return {
+      'experiment': label(row), 'distilled, and what it knows': knows(row),
+      'episode 1': _number(figures.mean(curves, (1, 1))),
+      'late episodes (95 %)': f'{_span(late)}: {_bold(curves, late)}',
+      'worst task': _number(figures.worst_task(curves, late)),
+      'the source then': beside('source'),
+      'random walk': beside('random_walk_with_memory'), 'time': _time(row)}
+
+
+def _first(row: dict[str, Any]) -> Cells:
+  return {'experiment': label(row),
+          'what is distilled, and what it knows': knows(row),
+          'seeds': str(row['seeds'])}
+
+
+def _last(row: dict[str, Any]) -> Cells:
+  made = f'{row["date"]}, {row["machine"]}'
+  return {'time': _time(row), 'made': '; '.join(filter(None, (
+      made, row['note'])))}
+
+
+def label(row: dict[str, Any]) -> str:
+  """As one would run it."""
+  words = [row['experiment'], *['--size=gpu'] * (row['size'] == 'gpu')]
+  words += [f'--seeds={text}' if field == 'seeds' else f'--set {field}={text}'
+            for field, text in row['set'].items()]
+  return f'`{" ".join(words)}`'
+
+
+def knows(row: dict[str, Any]) -> str:
+  """What is distilled, and what it knows beforehand."""
+  config = row['configuration']
+  if config['method']['kind'] == 'adjax.methods.rl2:Config':
+    return 'RL²: nothing is distilled'
+  source, data = config['source'], config['data']
+  text = _SOURCES[re.sub(r'.*\.|:.*', '', source['kind'])]
+  if source.get('count_rewards'):
+    text += ', told its rewards'
+  if data['last_episodes']:
+    text += '; its last episodes alone: expert distillation'
+  if data['episode_stride'] > 1:
+    text += f'; one episode in {data["episode_stride"]}'
+  return text
+
+
+def _not_run() -> str:
+  reasons: dict[str, list[str]] = {}
+  for name, reason in NOT_RUN.items():
+    reasons.setdefault(reason, []).append(f'`{name}`')
+  return '\n'.join(f'* {", ".join(names)}: {reason}.'
+                   for reason, names in reasons.items()) or 'All were run.'
+
+
+def _markdown(lines: list[Cells]) -> str:
+  """A table; a row without a column's figure has an empty cell there."""
+  if not lines:
+    return 'No row yet.'
+  heads = list(dict.fromkeys(head for cells in lines for head in cells))
+  written = [heads, ['---'] * len(heads)] + [
+      [cells.get(head, '') for head in heads] for cells in lines]
+  return '\n'.join('| ' + ' | '.join(
+      cell.replace('|', r'\|') for cell in cells) + ' |' for cells in written)
+
+
+def _bold(curves: figures.Curves, span: Span) -> str:
+  low, high = map(_number, figures.interval(curves, span))
+  return f'**{_number(figures.mean(curves, span))}** ({low} to {high})'
+
+
+def _number(x: float | None) -> str:
+  """Three digits of a share, or of a return."""
+  if x is None:
+    return ''
+  text = f'{x:.3f}' if abs(x) < 10 else f'{x:.1f}'
+  return re.sub(r'^(-?)0\.', r'\1.', text).replace('-', '\N{MINUS SIGN}')
+
+
+def _span(span: Span) -> str:
+  return '\N{EN DASH}'.join(map(str, dict.fromkeys(span)))
+
+
+def _time(row: dict[str, Any]) -> str:
+  return f'{row["seconds"]["total"] / 60:.1f} min'
