@@ -30,8 +30,4 @@ PRESETS = [
     variants.online(
         BANDIT, epochs=10, updates_per_epoch=60, trials=256, episodes=100,
         reward_scale=1.0, entropy=0.03),
-    variants.recurrent(BANDIT, layers=1, width=128),
-    variants.online(
-        variants.recurrent(BANDIT, width=256), epochs=10, updates_per_epoch=60,
-        trials=256, episodes=100, reward_scale=1.0, entropy=0.03),
 ]

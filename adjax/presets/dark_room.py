@@ -57,7 +57,4 @@ PRESETS = [
     variants.online(DARK_ROOM, epochs=10, updates_per_epoch=60, entropy=0.03,
                     final_entropy=0.01),
     variants.recurrent(DARK_ROOM, layers=2, width=128),
-    variants.online(
-        variants.recurrent(DARK_ROOM, width=256), epochs=10,
-        updates_per_epoch=60, entropy=0.03, final_entropy=0.01),
 ]

@@ -42,5 +42,4 @@ PRESETS = [
     variants.online(
         WATERMAZE, epochs=10, updates_per_epoch=50, trials=32, episodes=3,
         entropy=0.03, final_entropy=0.01, reward_scale=1.0),
-    variants.recurrent(WATERMAZE, layers=1, width=128),
 ]

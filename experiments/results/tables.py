@@ -42,16 +42,14 @@ README: dict[str, Span] = {
     'key_to_door': (11, 20), 'watermaze': (31, 40)}
 # {preset without a row: why}.
 NOT_RUN = dict.fromkeys((
-    'quick', 'dark_room', 'dark_room_q', 'dark_room_rmax',
-    'dark_room_noise', 'dark_room_a2c', 'dark_room_ed', 'dark_room_rl2',
-    'dark_room_lstm', 'dark_room_lstm_rl2', 'dark_room_hard',
-    'dark_room_hard_rmax', 'dark_room_hard_a2c', 'dark_room_hard_ed',
-    'dark_room_hard_rl2', 'dark_room_hard_lstm', 'key_to_door',
-    'key_to_door_q', 'key_to_door_a2c', 'key_to_door_ed', 'key_to_door_rl2',
-    'key_to_door_lstm', 'bandit', 'bandit_thompson', 'bandit_ed',
-    'bandit_rl2', 'bandit_lstm', 'bandit_lstm_rl2', 'watermaze',
+    'quick', 'dark_room', 'dark_room_q', 'dark_room_rmax', 'dark_room_noise',
+    'dark_room_a2c', 'dark_room_ed', 'dark_room_rl2', 'dark_room_lstm',
+    'dark_room_hard', 'dark_room_hard_rmax', 'dark_room_hard_a2c',
+    'dark_room_hard_ed', 'dark_room_hard_rl2', 'key_to_door', 'key_to_door_q',
+    'key_to_door_a2c', 'key_to_door_ed', 'key_to_door_rl2', 'key_to_door_lstm',
+    'bandit', 'bandit_thompson', 'bandit_ed', 'bandit_rl2', 'watermaze',
     'watermaze_sector', 'watermaze_dqn', 'watermaze_ed', 'watermaze_rl2',
-    'watermaze_lstm', 'gymnax', 'cartpole', 'metamaze',
+    'gymnax', 'cartpole', 'metamaze',
 ), 'not run anew since version 0.1') | dict.fromkeys((
     'paper', 'paper_hard', 'paper_key_to_door', 'paper_watermaze',
 ), 'hours or days')
