@@ -22,14 +22,16 @@ HARD = replace(
 HARD_RMAX = replace(
     HARD, name='dark_room_hard_rmax',
     source=rmax.Config(optimism=0.2, count_rewards=1),
-    data=Data(histories=8, episodes=40, episode_stride=4),
-    method=replace(HARD.method, epochs=2),
+    data=Data(histories=8, episodes=40, episode_stride=4, starts='mixture'),
+    method=replace(
+        HARD.method, epochs=2, updates_per_epoch=500, warmup=50,
+        learning_rate=4e-3),
     evaluate=replace(HARD.evaluate, reference_runs=4))
 
 HARD_A2C = replace(
     HARD_RMAX, name='dark_room_hard_a2c',
     source=replace(actor_critic.A2C, count_rewards=1),
-    data=Data(histories=2, episodes=40, episode_stride=2))
+    data=Data(histories=2, episodes=40, episode_stride=2, starts='mixture'))
 
 PRESETS = [
     HARD, HARD_RMAX, HARD_A2C, variants.experts(HARD, 70, 35),

@@ -25,7 +25,10 @@ KEY_TO_DOOR_Q = replace(
     source=tabular_q.Config(
         learning_rate=1.0, discount=0.9, optimism=0.05, epsilon=0.0,
         final_epsilon=0.0, count_rewards=2),
-    data=Data(histories=8, episodes=15, episode_stride=8),
+    data=Data(histories=8, episodes=15, episode_stride=8, starts='clipped'),
+    method=replace(
+        KEY_TO_DOOR.method, epochs=2, updates_per_epoch=600, warmup=50,
+        learning_rate=4e-3),
     evaluate=Evaluate(episodes=100, runs=1, train_tasks=32, held_out_runs=8,
                       reference_runs=8))
 
@@ -35,7 +38,7 @@ KEY_TO_DOOR_A2C = replace(
     KEY_TO_DOOR_Q, name='key_to_door_a2c',
     source=replace(actor_critic.A2C, count_rewards=2),
     tasks=replace(dark_room.KEY_TO_DOOR, num_train=256),
-    data=Data(histories=1, episodes=15, episode_stride=2))
+    data=Data(histories=1, episodes=15, episode_stride=2, starts='clipped'))
 
 PRESETS = [
     KEY_TO_DOOR, KEY_TO_DOOR_Q, KEY_TO_DOOR_A2C,

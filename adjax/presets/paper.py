@@ -28,7 +28,8 @@ PAPER = Experiment(
         attention_dropout=0.5, input_masking=0.3),
     method=distill.Config(
         epochs=50, updates_per_epoch=1000, batch_size=128, length=300,
-        learning_rate=3e-4, warmup=1000, weight_decay=0.0, b2=0.99),
+        optimizer='adamw', learning_rate=3e-4, warmup=1000, weight_decay=0.0,
+        b2=0.99),
     evaluate=Evaluate(episodes=1000, runs=1, held_out_runs=20,
                       reference_runs=2),
     seeds=5)

@@ -63,7 +63,7 @@ def gpu(preset: Preset) -> Preset:
   if isinstance(method, distill.Config):
     method = dataclasses.replace(
         method, updates_per_epoch=2 * method.updates_per_epoch, batch_size=64,
-        learning_rate=1e-3)
+        optimizer='adamw', learning_rate=1e-3)
   elif isinstance(method, rl2.Config):
     method = dataclasses.replace(
         method, updates_per_epoch=2 * method.updates_per_epoch, trials=512,
