@@ -232,6 +232,8 @@ def test_a_prior_without_the_task_searches_on():
     tabular_q.Config(learning_rate=1.0, optimism=2.0, epsilon=0.5,
                      final_epsilon=0.0, epsilon_episodes=5),
     tabular_q.Config(count_rewards=2),
+    tabular_q.Config(learning_rate=0.5, epsilon=0.5, final_epsilon=0.3,
+                     epsilon_episodes=9, lambda_=0.7),
 ])
 def test_q_learning_is_the_textbooks(config):
   """A plain table that replays the history must hold the learner's values."""
@@ -252,6 +254,7 @@ def test_q_learning_is_the_textbooks(config):
   moves, before = jax.tree.map(np.asarray, (moves, before))
   counts = config.count_rewards + 1
   values = np.full((5, 5, counts, 5), config.optimism, np.float32)
+  traces = np.zeros_like(values)
   rewards, greedy = 0, []
   for t in range(steps):
     np.testing.assert_allclose(
@@ -262,10 +265,13 @@ def test_q_learning_is_the_textbooks(config):
     rewards += int(moves.reward[t] > 0)
     there = (*moves.next_obs[t], min(rewards, counts - 1))
     target = moves.reward[t] + config.discount * values[there].max()
-    values[here][moves.action[t]] += config.learning_rate * (
-        target - values[here][moves.action[t]])
+    # Sutton & Barto 1998, figure 7.14, with replacing traces.
+    traces *= config.discount * config.lambda_ * greedy[-1]
+    traces[here] = np.eye(5)[moves.action[t]]
+    values += config.learning_rate * (
+        target - values[here][moves.action[t]]) * traces
     if moves.done[t]:
-      rewards = 0
+      rewards, traces = 0, np.zeros_like(values)
   assert moves.reward.sum() > 0
   if config.final_epsilon == 0.0:
     assert all(greedy[5 * grid.episode_length:])

@@ -31,6 +31,8 @@ class Config(config_lib.Checked):
     final_epsilon: the share of random actions from epsilon_episodes on.
     epsilon_episodes: the episodes over which that share moves linearly.
     optimism: the initial value of every action; 0 for none.
+    lambda_: of Watkins's Q(lambda), with replacing traces: how far what a step
+      has taught goes back along the greedy actions that led there. 0 for none.
     bonus: when acting, bonus / sqrt(n + 1) is added to the value of an action
       tried n times before from the same row of the table; 0 for none. Values
       are learnt without it.
@@ -47,6 +49,7 @@ class Config(config_lib.Checked):
   final_epsilon: config_lib.Fraction = 0.1
   epsilon_episodes: config_lib.Count = 1
   optimism: float = 0.0
+  lambda_: config_lib.Fraction = 0.0
   bonus: config_lib.NonNegative = 0.0
   count_rewards: config_lib.Index = 0
 
@@ -64,12 +67,15 @@ class State(NamedTuple):
     rewards: [], how many there were in the present episode.
     time: [], steps taken.
     tries: [rows, A], how often each action was tried; None without a bonus.
+    traces: [rows, A], how much of an error each entry takes; None without
+      lambda_.
   """
   actor: stepping.ActorState
   values: chex.Array
   rewards: chex.Array
   time: chex.Array
   tries: chex.Array | None
+  traces: chex.Array | None
 
 
 @types.cached
@@ -86,8 +92,9 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   def init(task: types.Task, key: chex.PRNGKey) -> State:
     values = jnp.full(
         (table.size, stepping.num_actions(env)), config.optimism)
+    zeros = lambda used: jnp.zeros_like(values) if used else None
     return State(stepping.reset(env, task, key), values, jnp.int32(0),
-                 jnp.int32(0), jnp.zeros_like(values) if config.bonus else None)
+                 jnp.int32(0), zeros(config.bonus), zeros(config.lambda_))
 
   def step(
       task: types.Task, state: State, noise: types.PyTree
@@ -110,10 +117,18 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
         jnp.maximum, state.values[table.row(transition.next_obs, rewards)])
     target = transition.reward + (
         config.discount * next_value * ~transition.terminated)
-    all_values = state.values.at[row, action].add(
-        config.learning_rate * (target - values[action]))
+    change = config.learning_rate * (target - values[action])
+    traces = state.traces
+    if traces is None:
+      all_values = state.values.at[row, action].add(change)
+    else:
+      greedy = values[action] >= exploration.reduce_values(jnp.maximum, values)
+      traces *= jnp.where(greedy, config.discount * config.lambda_, 0)
+      traces = traces.at[row].set(0).at[row, action].set(1)
+      all_values = state.values + change * traces
+      traces = jnp.where(transition.done, 0, traces)
     rewards = jnp.where(transition.done, 0, rewards)
-    return (State(actor, all_values, rewards, state.time + 1, tries),
+    return (State(actor, all_values, rewards, state.time + 1, tries, traces),
             stepping.single(transition))
 
   return types.Learner(

@@ -52,9 +52,9 @@ class Config(config_lib.Checked):
   optimizer: Annotated[str, config_lib.Bound(
       lambda x: x in training.OPTIMIZERS,
       'one of ' + ', '.join(map(repr, training.OPTIMIZERS)))] = 'muon'
-  learning_rate: config_lib.Positive = 2e-3
-  warmup: config_lib.Index = 100
-  weight_decay: config_lib.NonNegative = 0.5
+  learning_rate: config_lib.Positive = 4e-3
+  warmup: config_lib.Index = 50
+  weight_decay: config_lib.NonNegative = 0.3
   b1: config_lib.Rate = 0.9
   b2: config_lib.Rate = 0.98
   max_grad_norm: config_lib.Positive = 1.0

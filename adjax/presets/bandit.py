@@ -17,7 +17,7 @@ BANDIT = Experiment(
     data=Data(histories=16, episodes=100),
     model=transformer.Config(window=100, dropout=0.0),
     method=distill.Config(
-        epochs=6, updates_per_epoch=500, batch_size=64, length=100,
+        epochs=3, updates_per_epoch=300, batch_size=64, length=100,
         weight_decay=0.1),
     evaluate=Evaluate(episodes=100, runs=1, train_tasks=64, held_out_runs=16,
                       reference_runs=16))

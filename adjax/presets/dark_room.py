@@ -18,11 +18,12 @@ from adjax.presets import variants
 QUICK = Experiment(
     name='quick', tasks=dark_room.DARK_ROOM, source=posterior.Config(),
     data=Data(histories=256, episodes=15),
-    method=distill.Config(epochs=5, updates_per_epoch=300))
+    method=distill.Config(
+        epochs=4, updates_per_epoch=75, learning_rate=6e-3, warmup=20))
 
 DARK_ROOM = replace(
     QUICK, name='dark_room', seeds=3, data=Data(histories=512, episodes=15),
-    method=distill.Config(epochs=8, updates_per_epoch=250))
+    method=distill.Config(epochs=3, updates_per_epoch=200))
 
 DARK_ROOM_Q = replace(
     DARK_ROOM, name='dark_room_q',

@@ -16,7 +16,7 @@ HARD = replace(
     base.QUICK, name='dark_room_hard', tasks=dark_room.DARK_ROOM_HARD,
     data=Data(histories=256, episodes=35),
     model=transformer.Config(layers=4, window=400),
-    method=distill.Config(epochs=6, updates_per_epoch=500, length=700),
+    method=distill.Config(epochs=4, updates_per_epoch=300, length=700),
     evaluate=Evaluate(episodes=100, runs=1, train_tasks=32, held_out_runs=20))
 
 HARD_RMAX = replace(
@@ -24,8 +24,7 @@ HARD_RMAX = replace(
     source=rmax.Config(optimism=0.2, count_rewards=1),
     data=Data(histories=8, episodes=40, episode_stride=4, starts='mixture'),
     method=replace(
-        HARD.method, epochs=2, updates_per_epoch=500, warmup=50,
-        learning_rate=4e-3),
+        HARD.method, epochs=2, updates_per_epoch=500, weight_decay=0.5),
     evaluate=replace(HARD.evaluate, reference_runs=4))
 
 HARD_A2C = replace(

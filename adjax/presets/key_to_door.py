@@ -16,7 +16,7 @@ KEY_TO_DOOR = replace(
     base.QUICK, name='key_to_door', tasks=dark_room.KEY_TO_DOOR,
     data=Data(histories=2, episodes=12),
     model=transformer.Config(layers=4, window=400),
-    method=distill.Config(epochs=5, updates_per_epoch=300, length=600),
+    method=distill.Config(epochs=3, updates_per_epoch=200, length=600),
     evaluate=Evaluate(episodes=30, runs=1, train_tasks=32, held_out_runs=20,
                       reference_runs=2))
 
@@ -27,8 +27,7 @@ KEY_TO_DOOR_Q = replace(
         final_epsilon=0.0, count_rewards=2),
     data=Data(histories=8, episodes=15, episode_stride=8, starts='clipped'),
     method=replace(
-        KEY_TO_DOOR.method, epochs=2, updates_per_epoch=600, warmup=50,
-        learning_rate=4e-3),
+        KEY_TO_DOOR.method, epochs=2, updates_per_epoch=600, weight_decay=0.5),
     evaluate=Evaluate(episodes=100, runs=1, train_tasks=32, held_out_runs=8,
                       reference_runs=8))
 

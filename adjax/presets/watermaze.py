@@ -21,7 +21,7 @@ WATERMAZE = Experiment(
     data=Data(histories=8, episodes=8),
     model=transformer.Config(window=150),
     method=distill.Config(
-        epochs=8, updates_per_epoch=250, length=225, learning_rate=1e-3,
+        epochs=4, updates_per_epoch=200, length=225, learning_rate=2e-3,
         weight_decay=0.02),
     evaluate=Evaluate(episodes=40, runs=1, train_tasks=32, held_out_runs=8,
                       reference_runs=8))
