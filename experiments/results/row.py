@@ -82,7 +82,7 @@ def make(
   config_lib.check('block', block, episodes % block == 0,
                    f'a divisor of the {episodes} episodes')
   row: Row = {'format': files.FORMAT, 'name': name, 'note': note}
-  row |= _told(config) | {
+  row |= identity(config) | {
       'commit': commit, 'date': _date(os.path.join(workdir, 'result.json')),
       'machine': machine or _machine(result['device']),
       'versions': saved['versions'], 'seconds': result['seconds'],
@@ -90,7 +90,7 @@ def make(
   different = differences(row)
   config_lib.check('workdir', workdir, not different, 'a run of a preset with '
                    f'what --set can set; it differs: {"; ".join(different)}')
-  row['name'] = name or _name(row)
+  row['name'] = name or default_name(row)
   config_lib.check_name('name', row['name'])
   sets = {'held_out': result['held_out'] | {
       key: result[key] for key in _REFERENCES if key in result}}
@@ -103,12 +103,32 @@ def make(
   row['sets'] = {key: {
       'optimum': _rounded(found['optimum']),
       'returns': pack.pack(arrays[f'{key}/model'], block)} | {
-          kind: _rounded(found[kind]) for kind in _REFERENCES if kind in found}
+          kind: _reference(found[kind], arrays.get(f'{key}/{kind}'), block)
+          for kind in _REFERENCES if kind in found}
                  for key, found in sets.items()}
   return row | {key: {
       'optimum': _rounded(result[key]['optimum']),
       'return_mean': _rounded(result[key]['return_mean'])}
                 for key in ('train', 'validation')}
+
+
+def _reference(told: Any, curves: np.ndarray | None, block: int) -> Any:
+  """What a row keeps of a reference: its means, those by task, and when paid.
+
+  Args:
+    told: as result.json has it.
+    curves: its returns [N, R, E], if they are kept.
+    block: as in pack.
+
+  Returns:
+    The same; of what learns also `per_task`, packed means [N, E], and `paid`
+    [E], the share of runs that have had a reward by then.
+  """
+  if isinstance(told, dict) and curves is not None:
+    paid = np.maximum.accumulate(np.nan_to_num(curves) > 0, -1).mean((0, 1))
+    told = told | {'paid': paid.tolist(), 'per_task': pack.pack(
+        np.asarray(np.nanmean(curves, 1, np.float64)), block)}
+  return _rounded(told)
 
 
 def _read(workdir: str) -> tuple[Row, Row, dict[str, np.ndarray]]:
@@ -169,7 +189,7 @@ def commit_of(folder: pathlib.Path = FOLDER.parent) -> str:
   return git('rev-parse', 'HEAD') + '-dirty' * bool(changed)
 
 
-def _told(config: dict[str, Any]) -> Row:
+def identity(config: dict[str, Any]) -> Row:
   """The command that makes a configuration, and what it says."""
   name = config['name']
   config_lib.check('experiment', name, name in presets.PRESETS, 'a preset')
@@ -184,7 +204,8 @@ def _told(config: dict[str, Any]) -> Row:
   return row | {'command': shlex.join([*words, '--workdir=DIR'])}
 
 
-def _name(row: Row) -> str:
+def default_name(row: Row) -> str:
+  """Of a row: its preset, and what was set."""
   parts = [row['experiment'], *['gpu'] * (row['size'] == 'gpu'), *(
       f'{field.rpartition(".")[2]}_{text}'
       for field, text in row['set'].items())]

@@ -1,0 +1,1 @@
+"""The paper's figures, each made of rows of experiments.results."""

@@ -1,0 +1,58 @@
+"""The environments of the paper, and the runs that several figures share."""
+
+from typing import NamedTuple
+
+from experiments.reproduce import cells
+from experiments.reproduce import paper
+
+cell = cells.cell
+
+
+class Room(NamedTuple):
+  """An environment, and what is distilled there.
+
+  Attributes:
+    name: as in paper.json.
+    title: as in the paper.
+    theirs: distilled from the paper's own kind of source.
+    kind: which that is.
+    best: distilled from our best source that knows nothing beforehand.
+    best_kind: which that is.
+    ed: expert distillation.
+    rl2: RL².
+    tenth: the last episode of the tenth of the paper's.
+  """
+  name: str
+  title: str
+  theirs: cells.Cell
+  kind: str
+  best: cells.Cell
+  best_kind: str
+  ed: cells.Cell
+  rl2: cells.Cell
+  tenth: int = 100
+
+  @property
+  def final(self) -> float:
+    """What the paper's AD earns at its end."""
+    return paper.last(f'{self.name}/AD')
+
+
+DARK_ROOM = Room(
+    'dark_room', 'Dark Room', cell('dark_room_a2c'), 'A2C',
+    cell('dark_room_rmax'), 'R-max', cell('dark_room_ed'),
+    cell('dark_room_rl2'))
+HARD = Room(
+    'dark_room_hard', 'Dark Room (Hard)', cell('dark_room_hard_a2c'), 'A2C',
+    cell('dark_room_hard_rmax'), 'R-max', cell('dark_room_hard_ed'),
+    cell('dark_room_hard_rl2'))
+KEY_TO_DOOR = Room(
+    'key_to_door', 'Dark Key-to-Door', cell('key_to_door_a2c'), 'A2C',
+    cell('key_to_door_q'), 'Q', cell('key_to_door_ed'),
+    cell('key_to_door_rl2'))
+# No learner that knows nothing but DQN: the coverage search can swim.
+WATERMAZE = Room(
+    'watermaze', 'Watermaze', cell('watermaze_dqn'), 'DQN', cell('watermaze'),
+    'search', cell('watermaze_ed'), cell('watermaze_rl2'), 16)
+ROOMS = DARK_ROOM, HARD, KEY_TO_DOOR, WATERMAZE
+GRIDS = DARK_ROOM, HARD, KEY_TO_DOOR

@@ -1,0 +1,75 @@
+"""Figure 6: one model, distilled from every source: what it inherits."""
+
+from experiments.reproduce import cells
+from experiments.reproduce import figure
+from experiments.reproduce import measure
+
+# What is told most, first.
+_SOURCES = {
+    'posterior': cells.cell('dark_room'),
+    'annealed oracle': cells.cell('dark_room_noise'),
+    'R-max': cells.cell('dark_room_rmax'),
+    'tabular Q': cells.cell('dark_room_q'),
+    'A2C': cells.cell('dark_room_a2c')}
+_KNOWS_NOTHING = 'R-max', 'tabular Q', 'A2C'
+_START, _FIFTH = measure.at(1, 10), measure.at(5, 5)
+
+
+def _panel(name: str) -> figure.Curves:
+  cell = _SOURCES[name]
+  return figure.Curves(f'Distilled from {name}', (
+      figure.Curve('AD', 'ad', measure.Pick(cell)),
+      figure.Curve('its source', 'source', measure.Pick(cell, 'source')),
+      figure.Curve('walk + memory', 'walk', measure.Pick(
+          cell, 'random_walk_with_memory'))))
+
+
+def _all(title: str, kind: str, paid: bool) -> figure.Curves:
+  return figure.Curves(title, tuple(
+      figure.Curve(name, f'step{i}', measure.Pick(cell, kind, paid=paid))
+      for i, (name, cell) in enumerate(_SOURCES.items())),
+                       unit='share of runs' if paid else '')
+
+
+def _ahead(name: str) -> figure.Claim:
+  of = lambda kind: measure.Pick(_SOURCES[name], kind)
+  return figure.Claim(
+      f'AD from {name} is ahead of an actor of it', 'not shown',
+      'difference over the first ten episodes',
+      lambda results: measure.difference(
+          results, of('model'), of('source'), _START))
+
+
+def _explores(name: str) -> figure.Claim:
+  of = lambda kind: measure.Pick(_SOURCES[name], kind, paid=True)
+  return figure.Claim(
+      f'AD from {name} has found the goal by episode 5 as often as its source',
+      'not shown', 'difference in the share of runs, within .1',
+      lambda results: measure.difference(
+          results, of('model'), of('source'), _FIFTH), above=-.1, below=.1)
+
+
+def _more(a: str, b: str, kind: str = 'model') -> figure.Claim:
+  what = 'AD from ' if kind == 'model' else ''
+  return figure.Claim(
+      f'{what}{a} earns more over its first ten episodes than '
+      f'{what}{b}', 'not shown', 'difference',
+      lambda results: measure.difference(
+          results, measure.Pick(_SOURCES[a], kind),
+          measure.Pick(_SOURCES[b], kind), _START))
+
+
+FIGURE = figure.Figure(
+    'source', 'What is distilled decides how it explores: Dark Room',
+    'Not in the paper, which has one kind of source in each environment.',
+    'The same room and goals, the same kind of model, five sources: posterior '
+    'sampling is told the rules, the annealed oracle the goal; the others know '
+    'nothing. What is distilled has the pace of its histories, and they keep '
+    'one episode in some: a model is ahead of a source that is slow and '
+    'beside one that is fast. Below: the share of runs that have met the goal.',
+    (*map(_panel, _SOURCES), _all('All models', 'model', False),
+     _all('Goal found by then: models', 'model', True),
+     _all('Goal found by then: sources', 'source', True)), 2,
+    (*map(_ahead, _KNOWS_NOTHING), *map(_explores, _SOURCES),
+     _more('posterior', 'A2C'), _more('R-max', 'A2C'),
+     _more('posterior', 'A2C', 'source'), _more('R-max', 'A2C', 'source')))

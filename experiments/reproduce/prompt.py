@@ -1,0 +1,140 @@
+"""Contexts that begin with what somebody else did: more sets of a run's row.
+
+A run's weights meet the held-out tasks once more, each time after some episodes
+of a policy that earns 5 to 95 % of the optimum: it takes an action at random
+now and then.
+"""
+
+from collections.abc import Callable
+import functools
+import os
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adjax import histories
+from adjax import metrics
+from adjax import types
+from adjax.experiment import report
+from adjax.experiment import specification
+from adjax.learners import stepping
+from adjax.models import in_context
+from adjax.models import sequence_model
+from adjax.storage import weights
+from experiments.results import pack
+
+SHARES = 5, 25, 50, 75, 95
+# Episodes of somebody else, of the model, and runs on each task.
+_GIVEN, _EPISODES, _RUNS = 10, 50, 8
+
+Choose = Callable[[types.Task, types.PyTree, chex.PRNGKey], chex.Array]
+
+
+def name_of(share: int) -> str:
+  """Of the set of tasks that begin so."""
+  return f'prompt_{share}'
+
+
+def sets(
+    workdir: str, experiment: specification.Experiment
+) -> dict[str, dict[str, Any]]:
+  """{name: set of a row} of a finished run's weights after each policy."""
+  tasks = experiment.tasks.make()
+  header, nested = weights.load(os.path.join(workdir, 'weights.npz'))
+  made = weights.model(header)
+  key = jax.random.key(experiment.seed)
+  optimum = report.optimum(tasks, tasks.held_out)
+  assert optimum is not None and tasks.optimal_policy is not None
+  curves = jax.jit(functools.partial(
+      _curves, tasks, made, experiment.evaluate.temperature))
+  found = {}
+  for share, epsilon in zip(SHARES, noises(tasks, key), strict=True):
+    returns = np.stack([np.asarray(curves(
+        weights.params(header, nested, seed), epsilon, key))
+                        for seed in range(header['seeds'])])
+    found[name_of(share)] = {
+        'optimum': optimum.tolist(), 'noise': round(epsilon, 4),
+        'given': round(float(returns[..., :_GIVEN].mean() / optimum.mean()), 4),
+        'returns': pack.pack(returns[..., _GIVEN:])}
+  return found
+
+
+def noises(tasks: types.TaskDistribution, key: chex.PRNGKey) -> list[float]:
+  """The shares of random actions with which a policy earns each of SHARES."""
+  optimum = report.optimum(tasks, tasks.train)
+  assert optimum is not None
+
+  @jax.jit
+  def earned(epsilon: chex.Array) -> chex.Array:
+    learner = stepping.policy(
+        tasks.env, lambda task, actor, time, key: noisy(tasks, epsilon)(
+            task, actor.env_state, key))
+    history, _ = histories.generate(
+        learner, tasks.train, key, _RUNS, tasks.episode_length)
+    return history.reward.sum(-1).mean() / optimum.mean()
+
+  grid = np.linspace(1, 0, 41)
+  # What is drawn is the same for all, so that it hardly ever falls.
+  shares = np.maximum.accumulate([float(earned(x)) for x in grid])
+  return [float(np.interp(share / 100, shares, grid)) for share in SHARES]
+
+
+def noisy(tasks: types.TaskDistribution, epsilon: chex.Array) -> Choose:
+  """The optimal policy, but at random with a probability."""
+  def choose(
+      task: types.Task, env_state: types.PyTree, key: chex.PRNGKey
+  ) -> chex.Array:
+    coin_key, random_key, optimal_key = jax.random.split(key, 3)
+    assert tasks.optimal_policy is not None
+    return jnp.where(
+        jax.random.uniform(coin_key) < epsilon,
+        jax.random.randint(random_key, (), 0, stepping.num_actions(tasks.env)),
+        tasks.optimal_policy(task, env_state, optimal_key))
+  return choose
+
+
+def prompted(
+    tasks: types.TaskDistribution, model: sequence_model.SequenceModel,
+    params: types.PyTree, temperature: float, choose: Choose, steps: int,
+) -> types.Learner:
+  """A model in context in whose place a policy acts at first."""
+  inner = in_context.in_context(tasks.env, model, params, temperature)
+
+  def step(
+      task: types.Task, state: tuple[in_context.State, chex.Array],
+      key: chex.PRNGKey,
+  ) -> tuple[tuple[in_context.State, chex.Array], types.Transition]:
+    known, time = state
+    own_key, given_key, env_key = jax.random.split(key, 3)
+    logits, cache = model.apply(
+        params, known.inputs, known.cache, method='step')
+    action = jnp.where(
+        time < steps, choose(task, known.actor.env_state, given_key),
+        in_context.choose(logits, temperature,
+                          jax.random.gumbel(own_key, logits.shape)))
+    actor, transition = stepping.step(
+        tasks.env, task, known.actor, action, env_key)
+    inputs = sequence_model.Inputs(
+        actor.obs, transition.action, transition.reward, transition.done)
+    return ((in_context.State(actor, inputs, cache), time + 1),
+            stepping.single(transition))
+
+  return types.Learner(
+      lambda task, key: (inner.init(task, key), jnp.int32(0)), step)
+
+
+def _curves(
+    tasks: types.TaskDistribution, model: sequence_model.SequenceModel,
+    temperature: float, params: types.PyTree, epsilon: chex.Array,
+    key: chex.PRNGKey,
+) -> chex.Array:
+  """Returns [N, R, given and own episodes] on held-out tasks."""
+  learner = prompted(tasks, model, params, temperature, noisy(tasks, epsilon),
+                     _GIVEN * tasks.episode_length)
+  episodes = _GIVEN + _EPISODES
+  history, _ = histories.generate(
+      learner, tasks.held_out, key, _RUNS, episodes * tasks.episode_length)
+  return metrics.learning_curves(history.reward, history.done, episodes)
