@@ -30,17 +30,18 @@ DARK_ROOM_Q = replace(
     source=tabular_q.Config(
         learning_rate=1.0, discount=0.9, optimism=1.0, epsilon=0.1,
         final_epsilon=0.0, epsilon_episodes=120),
-    data=Data(histories=256, episodes=20, episode_stride=12, starts='clipped'),
-    model=transformer.Config(input_masking=0.05),
+    data=Data(histories=512, episodes=20, episode_stride=12, starts='clipped'),
+    model=transformer.Config(dropout=0.1, input_masking=0.05),
     method=distill.Config(
-        epochs=2, updates_per_epoch=900, learning_rate=3e-3))
+        epochs=3, updates_per_epoch=1500, learning_rate=3e-3))
 
 DARK_ROOM_RMAX = replace(
     DARK_ROOM_Q, name='dark_room_rmax', seeds=1,
     source=rmax.Config(optimism=5.0, sweeps=8),
     data=Data(histories=128, episodes=20, episode_stride=2, starts='clipped'),
     model=transformer.Config(window=260),
-    method=replace(DARK_ROOM_Q.method, updates_per_epoch=600, length=400),
+    method=distill.Config(
+        epochs=2, updates_per_epoch=700, length=400, learning_rate=3e-3),
     evaluate=Evaluate(episodes=100))
 
 DARK_ROOM_NOISE = replace(
@@ -51,6 +52,7 @@ DARK_ROOM_NOISE = replace(
 DARK_ROOM_A2C = replace(
     DARK_ROOM_Q, name='dark_room_a2c', seeds=1, source=actor_critic.A2C,
     data=Data(histories=4, episodes=20),
+    method=replace(DARK_ROOM_Q.method, updates_per_epoch=600),
     evaluate=Evaluate(episodes=100))
 
 PRESETS = [
