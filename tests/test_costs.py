@@ -1,9 +1,10 @@
 """A run's programs cost no more than they did before they were rewritten.
 
-Bounds are of the code at version 0.1, whose optimizer was AdamW, by the same compiler at the same level of
-optimisation, for the same tiny experiments on one device; and since then of the
-scaling of what enters a model, which took .03 to .08 % of each (1.5 % where it
-looks at regenerated histories). XLA's flags in conftest move them by as much.
+Bounds are of the code at version 0.1, whose optimizer was AdamW, by the same
+compiler at the same level of optimisation, for the same tiny experiments on one
+device; and since then of the scaling of what enters a model, which took .03 to
+.08 % of each (1.5 % where it looks at regenerated histories). XLA's flags in
+conftest move them by as much.
 """
 
 import jax

@@ -63,7 +63,7 @@ def planted(which, share, seeds=1, source=0.5, actors=1, walk=0.4, sets=(
     by_task = optimum[:, None] * np.broadcast_to(level, episodes)
     return {'return_mean': by_task.mean(0).tolist(), 'actors': actors,
             'per_task': pack.pack(by_task),
-            'paid': np.broadcast_to(level, episodes).tolist()}
+            'paid_per_task': pack.pack(by_task / optimum[:, None])}
 
   told = {'optimum': optimum.tolist(), 'returns': pack.pack(returns),
           'source': reference(source), 'random': .1 * optimum.mean(),
@@ -117,8 +117,8 @@ def evaluated(name, without=()):
 def test_a_figure_is_whole_and_the_same_twice(name):
   told = evaluated(name)
   assert told['missing'] == [] and told['claims'] and told['table']
-  text = evaluate.text(told)
-  assert text == evaluate.text(evaluated(name)) and json.loads(text) == told
+  text = pack.text(told)
+  assert text == pack.text(evaluated(name)) and json.loads(text) == told
   assert 'missing' not in text.replace('"missing": []', '')
   for line in (line for panel in told['panels'] for line in panel['lines']):
     assert line['style'] in draw.STYLES
@@ -245,12 +245,23 @@ def test_of_a_source_by_task_or_of_its_mean_alone():
   del row['sets']['held_out']['source']['per_task']
   without = measure.difference(results_of(cell=row), *picks)
   assert without[:3] == pytest.approx(known[:3])
-  del row['sets']['held_out']['source']['paid']
+  del row['sets']['held_out']['source']['paid_per_task']
   with pytest.raises(cells.UnknownError, match='quick_seeds_3: not when its'):
     measure.sample(results_of(cell=row), measure.Pick(
         CELL, 'source', paid=True))
   with pytest.raises(cells.UnknownError, match='quick_seeds_3: no tasks odd'):
     measure.sample(results_of(cell=row), measure.Pick(CELL, tasks='odd'))
+
+
+def test_of_a_row_of_blocks_nothing_shorter_is_told():
+  row = planted(CELL, rising(.1, .9))
+  told, pick = row['sets']['held_out'], measure.Pick(CELL)
+  late = measure.level(results_of(cell=row), pick)
+  told['returns'] = pack.pack(pack.unpack(told['returns']), block=10)
+  assert measure.level(
+      results_of(cell=row), pick)[:2] == pytest.approx(late[:2])
+  with pytest.raises(cells.UnknownError, match='only sums over 10 episodes'):
+    measure.level(results_of(cell=row), pick, measure.first)
 
 
 def test_a_row_has_what_its_source_did_by_task():
@@ -259,8 +270,10 @@ def test_a_row_has_what_its_source_did_by_task():
   told = row_lib._reference({'return_mean': [1.0]}, returns, 1)
   np.testing.assert_allclose(
       pack.unpack(told['per_task']), np.nanmean(returns, 1), rtol=1e-6)
-  assert told['paid'][0] == pytest.approx((returns[..., 0] > 0).mean(), 1e-4)
-  assert told['paid'][-1] == pytest.approx((returns > 0).any(-1).mean(), 1e-4)
+  paid = pack.unpack(told['paid_per_task'])
+  assert paid.shape == (3, 20) and (np.diff(paid) >= 0).all()
+  np.testing.assert_allclose(paid[:, 0], (returns[..., 0] > 0).mean(1))
+  np.testing.assert_allclose(paid[:, -1], (returns > 0).any(-1).mean(1))
   assert row_lib._reference(.12345678, None, 1) == .123457
 
 
@@ -278,6 +291,15 @@ def test_differences_are_paired_by_task():
              + half(rest[0].mean(1), 4.3027)**2)  # and 2.
   assert paired.value == pytest.approx(late[0].mean() - late[1].mean())
   assert paired.high - paired.value == pytest.approx(squares**.5, rel=1e-3)
+  # Of the same weights, what seeds have in common is no part of it.
+  a['sets']['other'] = b['sets']['held_out'] | {
+      'returns': pack.pack(pack.unpack(a['sets']['held_out']['returns']) / 2)}
+  same = measure.difference(results_of(cell=a), measure.Pick(
+      CELL, tasks='other'), picks[0])
+  squares = (half(rest[0].mean(0) / 2, 2.5706)**2
+             + half(rest[0].mean(1) / 2, 4.3027)**2)
+  assert same.high - same.value == pytest.approx(squares**.5, rel=1e-3)
+  assert (same.over, paired.over) == ('seeds and tasks', 'tasks')
   b['configuration']['tasks']['split_seed'] = 1
   squares = (half(rest[0].mean(0), 2.5706)**2 + half(rest[1].mean(0), 2.5706)**2
              + half(rest[0].mean(1), 4.3027)**2)
@@ -322,14 +344,35 @@ def test_episodes_to_where_another_ends_are_counted():
   assert measure.speed_up(
       results_of(cell=row), *picks, counted=True).value == pytest.approx(
           3 * 41 / 11)
+  # Of what is never there one knows that it needs more, and no more than that.
   row['sets']['held_out']['returns'] = pack.pack(0 * returns)
-  assert measure.speed_up(results_of(cell=row), *picks)[:3] == (0, 0, 0)
+  never = measure.speed_up(results_of(cell=row), *picks)
+  assert never[:3] == pytest.approx((41 / 47, 0, 41 / 47))
+  summed = measure.speed_up(results_of(cell=row), *picks, counted=True)
+  assert summed[:3] == pytest.approx((3 * 41 / 47, 0, 3 * 41 / 47))
+  assert evaluate.verdict(never, 1, np.inf) is False
+  assert evaluate.verdict(summed, 1, np.inf) is None
+
+
+def test_episodes_to_a_share_may_be_known_from_below_alone():
+  steps = lambda at: np.where(np.arange(EPISODES) < at, 0.0, 1.0)
+  row = planted(CELL, steps(10), 2, source=.3 * steps(30))
+  row['sets']['held_out']['returns'] = pack.pack(
+      OPTIMUM[:, None, None] * np.tile(steps(10), (2, 6, 4, 1)))
+  picks = measure.Pick(CELL), measure.Pick(CELL, 'source')
+  near = measure.speed_up(results_of(cell=row), *picks, share=.15)
+  # Means of five: .2 with one of these paid, and .18 with three.
+  assert near[:3] == pytest.approx((29 / 7,) * 3)
+  far = measure.speed_up(results_of(cell=row), *picks, share=.6)
+  assert far[:3] == pytest.approx((47 / 9, 47 / 9, np.inf))
+  assert evaluate.verdict(far, 1, np.inf) is True
+  assert page.with_interval(5.2, [5.2, None]) == '5.200 (5.200 or more)'
 
 
 def test_how_many_have_been_paid_only_rises():
   row = planted(CELL, np.where(np.arange(EPISODES) % 5 == 3, .9, 0.0))
   found = measure.sample(results_of(cell=row), measure.Pick(CELL, paid=True))
-  curve = found.curve()
+  curve = found.returns.mean((0, 1, 2))
   paid = pack.unpack(row['sets']['held_out']['returns']) > 0
   assert (np.diff(curve) >= 0).all() and curve[0] < .3
   assert curve[3] == pytest.approx(paid[..., :4].any(-1).mean())
@@ -366,6 +409,15 @@ def test_the_table_says_what_the_returns_do():
     assert cell[5] == '24–30'  # noqa: RUF001
 
 
+def test_the_table_has_the_papers_points_beside_ours():
+  for name, panel, theirs in (
+      ('bandit', 'All pulls together', [.99, .83, .87, .48, -.48, .01]),
+      ('size', 'Heads', [.85, .925, .955, .96])):
+    told = evaluated(name)
+    found = [line['paper'] for line in told['table'] if line['panel'] == panel]
+    assert found[:len(theirs)] == pytest.approx(theirs)
+
+
 def test_the_paper_is_as_its_facts_have_it():
   """Beside numbers that the paper states or that were read elsewhere."""
   for name, last in (('dark_room/AD', 14.12 / 16.54), (
@@ -393,9 +445,9 @@ def test_a_row_of_another_configuration_is_no_row():
 
 
 def test_rows_of_several_splits_are_one_of_more_tasks():
-  one = planted(OTHER, rising(.1, .9))
   split = cells.cell('quick', 'tasks.split_seed=7')
-  other = planted(split, rising(.1, .7), source=.3, seed=1)
+  one = planted(OTHER, rising(.1, .9), actors=5)
+  other = planted(split, rising(.1, .7), source=.3, actors=5, seed=1)
   rows = {row['name']: row for row in (other, one)}
   found = cells.find([OTHER], 'cpu', rows)
   assert found.rows[OTHER]['splits'] == [0, 7]
@@ -406,6 +458,8 @@ def test_rows_of_several_splits_are_one_of_more_tasks():
   share = np.concatenate(late, 1).mean() / OPTIMUM.mean()
   assert level(found).value == pytest.approx(share)
   assert level(found, 'source').value == pytest.approx(.4)
+  assert level(found, 'summed').value == pytest.approx(.4)
+  assert found.rows[OTHER]['commit'] == 'abc'
   assert found.curves(OTHER).returns.shape[1] == 2 * len(OPTIMUM)
   # What was run on other splits shares no tasks with it.
   assert measure.sample(found, measure.Pick(OTHER, 'source')).returns.shape == (
@@ -578,7 +632,8 @@ def test_what_is_missing_is_run_and_what_fails_stops_no_other(
 @pytest.mark.parametrize('values, message', [
     ({'figure': 'some', 'workdir': 'x'}, "--figure='some': must be all, or one "
      'of main, bandit'),
-    ({}, '--workdir=None: must be a folder')])
+    ({}, '--workdir=None: must be a folder'),
+    ({'workdir': __file__}, f'--workdir={__file__!r}: must be a folder that')])
 def test_what_is_not_understood_is_refused(values, message):
   with pytest.raises(ValueError, match=f'^{re.escape(message)}'):
     run(**values)

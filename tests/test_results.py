@@ -11,6 +11,7 @@ from adjax import metrics
 from adjax import presets
 from adjax.experiment import keep
 from adjax.experiment import specification
+from adjax.experiment import versions
 from experiments.results import __main__ as program
 from experiments.results import documents
 from experiments.results import figures
@@ -90,6 +91,14 @@ def test_of_a_block_the_mean_is_kept():
       kept[..., ::4], np.stack([x[..., i:i + 4].mean(-1) for i in (0, 4, 8)],
                                -1))
   np.testing.assert_array_equal(kept[..., 0], kept[..., 3])
+
+
+def test_of_a_block_nothing_shorter_is_told(tmp_path):
+  row = row_lib.make(finished(tmp_path / 'run'), block=10)
+  row['name'] = 'quick'
+  cells = cells_of(tables.of('dark_room', {'quick': row}), 'quick')
+  assert [cells[head] for head in ('episode 1', '5', '9–10')] == [''] * 3  # noqa: RUF001
+  assert cells['late episodes (95 %)'].startswith('41–50: **')  # noqa: RUF001
 
 
 def test_a_run_keeps_its_returns_under_their_sets(tmp_path):
@@ -245,6 +254,23 @@ def test_a_row_that_is_too_large_is_refused(tmp_path, monkeypatch):
   assert not (tmp_path / 'rows').exists()
 
 
+def test_a_row_of_older_code_is_not_of_this_commit(tmp_path, monkeypatch):
+  workdir = finished(tmp_path / 'run')
+  monkeypatch.setattr(row_lib, 'commit_of', lambda: 'abc')
+  written = []
+  monkeypatch.setattr(
+      row_lib, 'write', lambda row, replace: written.append(row))
+  for name in '_NAME', '_NOTE', '_MACHINE', '_BLOCK', '_REPLACE', '_DIRTY':
+    monkeypatch.setattr(program, name, types.SimpleNamespace(
+        value=1 if name == '_BLOCK' else ''))
+  path = tmp_path / 'run' / 'config.json'
+  for code in versions.versions()['adjax'], 'older':
+    saved = json.loads(path.read_text())
+    path.write_text(json.dumps(saved | {'versions': {'adjax': code}}))
+    program.main(['add', workdir])
+  assert [row['commit'] for row in written] == ['abc', 'before abc']
+
+
 def test_a_row_is_of_a_commit_and_of_one_workdir(monkeypatch):
   monkeypatch.setattr(program, '_DIRTY', types.SimpleNamespace(value=False))
   monkeypatch.setattr(row_lib, 'commit_of', lambda: 'abc-dirty')
@@ -256,7 +282,7 @@ def test_a_row_is_of_a_commit_and_of_one_workdir(monkeypatch):
 
 
 def test_a_row_that_is_no_longer_its_presets_is_found(tmp_path):
-  row = row_of(tmp_path, 'dark_room_q', 'seeds=2')
+  row = row_of(tmp_path, 'quick', 'seeds=2')
   lines = lambda: [line for line in documents.wrong({'some': row})
                    if line.startswith('some: ')]
   assert lines() == []
@@ -280,11 +306,13 @@ def test_each_preset_has_a_row_or_a_reason(tmp_path, monkeypatch):
   monkeypatch.setattr(tables, 'NOT_RUN', dict.fromkeys(presets.PRESETS, 'so'))
   monkeypatch.delitem(tables.NOT_RUN, 'dark_room')
   tables.NOT_RUN['gone'] = 'so'
-  found = documents.wrong({'quick': row_of(tmp_path)})
+  rows = {'quick': row_of(tmp_path)}
+  found = documents.wrong(rows)
   assert [line for line in found if 'NOT_RUN' in line] == [
       'dark_room: must have a row, or a reason in NOT_RUN',
-      'quick: must not be in NOT_RUN, as it has a row or is no preset',
-      'gone: must not be in NOT_RUN, as it has a row or is no preset']
+      'gone: must not be in NOT_RUN, as it is no preset']
+  assert '`quick`' in tables.of('not_run', {})
+  assert '`quick`' not in tables.of('not_run', rows)
 
 
 def test_each_row_is_in_one_table():

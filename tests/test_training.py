@@ -24,6 +24,8 @@ from adjax.learners import references
 from adjax.methods import distill
 from adjax.methods import training
 from adjax.models import in_context
+from adjax.models import lstm
+from adjax.models import transformer
 from tests import tiny
 
 TASKS = dark_room.tasks(dark_room.Config(
@@ -218,6 +220,25 @@ def first_state():
       training.TrainState(
           WEIGHTS, ADAMW.init(WEIGHTS), jnp.int32(7), jnp.int32(0),
           jax.random.key(3)), jnp.float32(1), GRADIENT)[0]
+
+
+@pytest.mark.parametrize('config, hidden', [
+    (transformer.Config(layers=2, width=8), {
+        f'blocks_{i}/{name}/kernel' for i in range(2)
+        for name in ('qkv', 'out', 'up', 'down')}),
+    (lstm.Config(width=8), {
+        'layers_0/Dense_0/kernel', 'layers_0/recurrent'})])
+def test_muon_is_given_what_lies_between_embedding_and_heads(config, hidden):
+  tasks = dark_room.tasks(dark_room.DARK_ROOM)
+  model = config.make(tasks.env)
+  params = jax.eval_shape(
+      lambda key: model.init(key, training.example_inputs(model, tasks)),
+      jax.random.key(0))
+  state = jax.eval_shape(MUON.init, params)
+  given = {'/'.join(str(key.key) for key in path if hasattr(key, 'key'))
+           for path, x in jax.tree_util.tree_leaves_with_path(
+               state[1].inner_states['muon']) if x.ndim == 2}
+  assert given == {f'muon/params/{name}' for name in hidden}
 
 
 @pytest.mark.parametrize('optimizer', [ADAMW, MUON])

@@ -34,13 +34,13 @@ class Config(config_lib.Checked):
     length: L, steps in a subsequence; at least a window, and 1.5 were found to
       work. What a step depends on is more: n (W - 1) + 1 steps through n
       layers.
-    optimizer: 'muon', for matrices between embedding and head with AdamW for
+    optimizer: 'muon', for matrices between embedding and heads with AdamW for
       the rest, or 'adamw' for all.
     learning_rate: the peak of a cosine schedule that ends at 0.
     warmup: updates in which the learning rate rises from 0.
     weight_decay: on matrices; strong, since it closes much of the gap between
       training and held-out goals.
-    b1: the decay of Adam's mean gradient.
+    b1: the decay of Adam's mean gradient; Muon's is .95.
     b2: the decay of Adam's mean squared gradient.
     max_grad_norm: the greatest global norm of a gradient.
     label_smoothing: the share of each target spread over all actions.

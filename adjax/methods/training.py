@@ -172,7 +172,10 @@ def optimizer(
 
 
 def _hidden_matrices(params: types.PyTree) -> types.PyTree:
-  """'muon' for each matrix between embedding and heads, else 'adamw'."""
+  """'muon' for each matrix between embedding and heads, else 'adamw'.
+
+  They are told by the names that sequence_model.SequenceModel gives its own.
+  """
   def label(path: tuple, x: chex.Array) -> str:
     outer = {'embedding', 'head', 'value_head'} & {
         getattr(key, 'key', None) for key in path}

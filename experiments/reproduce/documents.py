@@ -12,6 +12,7 @@ from experiments.reproduce import cells
 from experiments.reproduce import evaluate
 from experiments.reproduce import figures
 from experiments.reproduce import page
+from experiments.results import pack
 
 JSON = dict[str, Any]
 ROOT = pathlib.Path(__file__).parents[2]
@@ -42,7 +43,7 @@ def commit(told: JSON, picture: bytes) -> None:
   FOLDER.mkdir(exist_ok=True)
   path = str(FOLDER / stem_of(told['name'], told['size']))
   files.write(f'{path}.png', picture)
-  files.write(f'{path}.json', evaluate.text(told))
+  files.write(f'{path}.json', pack.text(told))
 
 
 def remade(text: str, found: dict[str, JSON]) -> str:
@@ -90,7 +91,7 @@ def wrong(rows: dict[str, cells.Row]) -> list[str]:
     figure = figures.FIGURES.get(told['name'])
     again = figure and evaluate.evaluate(
         figure, cells.find(figure.cells, told['size'], rows))
-    if json.loads(evaluate.text(again or {})) != told:
+    if json.loads(pack.text(again or {})) != told:
       lines.append(f'{stem}: must be drawn anew, as rows or claims have '
                    f'changed: python -m experiments.reproduce '
                    f'--figure={told["name"]} --budget={told["size"]} --notrain '

@@ -116,12 +116,14 @@ def _curves(axes: axes_lib.Axes, panel: JSON) -> None:
   """Curves by episode, each named where it ends."""
   drawn = [line for line in panel['lines'] if 'x' in line]
   numbers = lambda line, name: np.array(line[name], float)
+  # Many lie over one another.
+  alpha = 0.16 if sum('low' in line for line in drawn) < 4 else 0.12
   for line in drawn:
     style = STYLES[line['style']]
     x = numbers(line, 'x')
     if 'low' in line:
       axes.fill_between(x, numbers(line, 'low'), numbers(line, 'high'), lw=0,
-                        color=style.colour, alpha=0.16)
+                        color=style.colour, alpha=alpha)
     axes.plot(x, numbers(line, 'mean'), color=style.colour, ls=style.dash,
               lw=style.width, marker=style.marker if len(x) < 4 else '', ms=4)
   most = max([line['x'][-1] for line in drawn], default=10)

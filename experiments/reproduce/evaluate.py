@@ -4,7 +4,6 @@ No times and no paths are in it: the same rows give the same bytes.
 """
 
 import itertools
-import json
 import math
 from typing import Any
 
@@ -51,13 +50,6 @@ def evaluate(
               if which in results.rows} for which in figure.cells},
       'missing': [identity(which)['name'] for which in figure.cells
                   if which not in results.rows]}
-
-
-def text(told: JSON) -> str:
-  """A figure's file: a line for each of its keys."""
-  return '{\n' + ',\n'.join(
-      f'{json.dumps(key)}: {files.to_json(value)}'
-      for key, value in told.items()) + '\n}\n'
 
 
 def bins(episodes: int) -> np.ndarray:
@@ -137,11 +129,13 @@ def _table(
               paper.last(curve.paper) if curve.paper else None)
              for curve in panel.curves if isinstance(curve, figure_lib.Curve)]
   else:
-    when = panel.when
+    when, nothing = panel.when, [None] * len(panel.places)
+    # The paper's points have the style of ours, but hollow.
+    shown = {points.style: points.values for points in panel.points}
     picks = [(f'{points.label}, {place}', value, theirs)
              for points in panel.points for place, value, theirs in zip(
                  panel.places, points.values,
-                 points.paper or [None] * len(panel.places))
+                 shown.get(f'their_{points.style}', nothing))
              if isinstance(value, measure.Pick)]
   return [{'panel': panel.title, 'label': label, 'paper': theirs,
            'command': cells.command(pick.cell, results.size)}
@@ -180,7 +174,7 @@ def verdict(
     effect: measure.Effect, above: float, below: float
 ) -> bool | None:
   """Whether an effect is between two bounds; None where one cannot tell."""
-  if above < effect.low and effect.high < below:
+  if above < effect.low and (effect.high < below or math.isinf(below)):
     return True
   if effect.high <= above or below <= effect.low:
     return False

@@ -63,12 +63,10 @@ class Points(NamedTuple):
     label: what it is called.
     style: of draw.STYLES.
     values: of each place; None where there is nothing.
-    paper: the paper's number of each, for the table.
   """
   label: str
   style: str
   values: tuple[Pick | float | None, ...]
-  paper: tuple[float | None, ...] = ()
 
 
 class Places(NamedTuple):

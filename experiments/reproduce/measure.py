@@ -64,12 +64,12 @@ def level(results: cells.Results, pick: Pick, when: Episodes = late,
   """What is earned in some episodes, in units of something known."""
   found = sample(results, pick)
   span = when(found.episodes)
-  x = np.nanmean(found.returns[..., span[0] - 1:span[1]], -1)
+  x = found.over(span)
   low, high = (found.told(bound) / unit
                for bound in metrics.intervals(x, found.optimum)[0])
   value = float(found.told(float(np.nanmean(x)))) / unit
   return Effect(value, float(low), float(high), metrics.over(x.shape),
-                f'episodes {_text(span)}')
+                f'episodes {figures.text(span)}')
 
 
 def of_limit(
@@ -99,16 +99,19 @@ def difference(
   told, rest = zip(*(_residuals(x, span)
                      for x, span in zip((left, right), spans)))
   tasks = [results.row(pick.cell)['configuration']['tasks'] for pick in (a, b)]
-  # Of one model the seeds are the same; of two they are not.
-  parts: list[np.ndarray] = rest if a != b else [rest[0] - rest[1]]
-  by_task = [x.mean(0) for x in parts]
-  if len(parts) == 2 and tasks[0] == tasks[1] and a.tasks == b.tasks:
+  # Weights that are compared with themselves are the same for each seed.
+  by_seed = [x.mean(1) for x in rest]
+  if (a.cell, a.kind) == (b.cell, b.kind):
+    by_seed = [by_seed[0] - by_seed[1]]
+  by_task = [x.mean(0) for x in rest]
+  if tasks[0] == tasks[1] and len(by_task[0]) == len(by_task[1]):
     by_task = [by_task[0] - by_task[1]]
   half = np.sqrt(sum(_half_width(x)**2 for x in [
-      *by_task, *(x.mean(1) for x in parts if len(x) > 1)]))
+      *by_task, *(x for x in by_seed if len(x) > 1)]))
   value = told[0] - told[1]
-  over = 'seeds and tasks' if any(len(x) > 1 for x in parts) else 'tasks'
-  episodes = ' against '.join(dict.fromkeys(map(_text, spans)))
+  models = [x for x, pick in zip(rest, (a, b)) if pick.kind == 'model']
+  over = ('seeds and tasks' if all(len(x) > 1 for x in models) else 'tasks')
+  episodes = ' against '.join(dict.fromkeys(map(figures.text, spans)))
   return Effect(value, value - half, value + half, over,
                 f'episodes {episodes}')
 
@@ -118,7 +121,7 @@ def _residuals(found: Sample, span: Span) -> tuple[float, np.ndarray]:
 
   Which tasks are hard by nature is no part of it, as in metrics.intervals.
   """
-  x = np.nanmean(found.returns[..., span[0] - 1:span[1]], (2, -1))
+  x = np.nanmean(found.over(span), 2)
   unit = 1.0 if found.optimum is None else found.optimum.mean()
   ratio = (np.ones(x.shape[1]) if found.optimum is None
            else found.optimum / unit)
@@ -133,45 +136,63 @@ def _half_width(x: np.ndarray) -> float:
 
 
 def speed_up(
-    results: cells.Results, fast: Pick, slow: Pick, counted: bool = False
+    results: cells.Results, fast: Pick, slow: Pick, share: float | None = None,
+    counted: bool = False,
 ) -> Effect:
-  """In how many times fewer episodes one gets to where another is at the end.
+  """In how many times fewer episodes one gets as far as another.
 
-  To what the other earns late: the first mean of five episodes in a row that is
-  as much. 0 if it is never there. The interval is a percentile interval, tasks
+  To a share of the optimum, or to what the other earns late: the first mean of
+  five episodes in a row that is as much. Of a curve that is not there by its
+  end it is only known that it would need more, and the interval is as wide as
+  that: from 0, or without an end. Otherwise it is a percentile interval, tasks
   and seeds drawn anew, the same for both.
 
   Args:
     results: the rows.
     fast: the one.
     slow: the other, a reference.
+    share: of the optimum; None for what the other earns late.
     counted: the episodes of all its actors are.
   """
   told = results.row(slow.cell)['sets'][slow.tasks].get(slow.kind, {})
   actors = told.get('actors', 1) if counted else 1
-  curves = [np.nanmean(x.returns, 2) / (
-      1 if x.optimum is None else x.optimum.mean())
-            for x in (sample(results, fast), sample(results, slow))]
-  (seeds, tasks, episodes), there = curves[0].shape, late(curves[1].shape[-1])
-  if curves[1].shape[1] != tasks:
+  optimum = sample(results, fast).optimum
+  one, other = (np.nanmean(sample(results, pick).returns, 2)
+                for pick in (fast, slow))
+  (seeds, tasks, _), there = one.shape, late(other.shape[-1])
+  if other.shape[1] != tasks:
     raise cells.UnknownError('not of the same tasks')
+  unit = np.ones(tasks) if optimum is None else optimum
 
-  def ratio(of_seeds: np.ndarray, of_tasks: np.ndarray) -> np.ndarray:
-    """Of weights [B, S] and [B, N]."""
-    one = np.einsum('bs,bn,sne->be', of_seeds, of_tasks, curves[0])
-    other = np.einsum('bn,ne->be', of_tasks, curves[1].mean(0))
-    goal = other[:, there[0] - 1:].mean(1)
-    # By the end the other is there, whatever a mean of five says.
-    return actors * np.minimum(
-        _reached(other, goal), episodes) / _reached(one, goal)
+  def reached(of_seeds: np.ndarray, of_tasks: np.ndarray) -> np.ndarray:
+    """Episodes [2, B] of both, of weights [B, S] and [B, N]."""
+    ours = np.einsum('bs,bn,sne->be', of_seeds, of_tasks, one)
+    theirs = np.einsum('bn,ne->be', of_tasks, other[0])
+    goal = (theirs[:, there[0] - 1:].mean(1) if share is None
+            else share * of_tasks @ unit)
+    return np.stack([_reached(ours, goal), _reached(theirs, goal)])
 
-  whole = ratio(np.full((1, seeds), 1 / seeds), np.full((1, tasks), 1 / tasks))
+  # The least that one which is not there would need.
+  least = np.array([[x.shape[-1] - _WINDOW + 2] for x in (one, other)])
   rng = np.random.default_rng(0)
   drawn = lambda n: rng.multinomial(n, np.full(n, 1 / n), _RESAMPLES) / n
-  low, high = np.percentile(ratio(drawn(seeds), drawn(tasks)), [2.5, 97.5])
+  evenly = lambda n: np.full((1, n), 1 / n)
+  whole = reached(evenly(seeds), evenly(tasks))
+  found = reached(drawn(seeds), drawn(tasks))
+  at_least = np.minimum(found, least)
+  # What another earns late it does earn, whatever a mean of five says.
+  slowest = at_least[1] if share is None else found[1]
+  ours, theirs = np.minimum(whole, least)[:, 0]
+  value = theirs / ours
+  low = np.percentile(at_least[1] / found[0], 2.5, method='lower')
+  high = np.percentile(slowest / at_least[0], 97.5, method='higher')
+  goal = (f'{share:g} of the optimum' if share is not None else
+          f'what it earns in episodes {figures.text(there)}')
+  ends = '' if np.isfinite(whole).all() else ', which one is never at'
   return Effect(
-      float(whole[0]), float(low), float(high), metrics.over((seeds, tasks, 1)),
-      f'to what it earns in episodes {_text(there)} of {episodes}')
+      float(actors * value), float(actors * min(low, value)),
+      float(actors * max(high, value)), metrics.over((seeds, tasks, 1)),
+      f'to {goal}{ends}')
 
 
 def _reached(curves: np.ndarray, goal: np.ndarray) -> np.ndarray:
@@ -182,7 +203,3 @@ def _reached(curves: np.ndarray, goal: np.ndarray) -> np.ndarray:
   there = (sums[:, window:] - sums[:, :-window]) / window >= (
       goal[:, None] - 1e-9)
   return np.where(there.any(1), there.argmax(1) + 1.0, np.inf)
-
-
-def _text(span: Span) -> str:
-  return '\N{EN DASH}'.join(map(str, dict.fromkeys(span)))

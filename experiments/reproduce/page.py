@@ -20,10 +20,17 @@ def number(x: float | None, digits: int = 3) -> str:
 
 
 def with_interval(x: float | None, interval: list[float | None] | None) -> str:
-  """As '.912 (.880 to .934)'."""
-  if x is None or interval is None or None in interval:
+  """As '.912 (.880 to .934)'; an interval may have no end."""
+  if x is None or interval is None:
     return number(x)
-  return f'{number(x)} ({number(interval[0])} to {number(interval[1])})'
+  low, high = map(number, interval)
+  return f'{number(x)} ({low} {f"to {high}" if high else "or more"})'
+
+
+def effect(claim: JSON) -> str:
+  """A claim's, with what its interval is over."""
+  found = with_interval(claim['effect'], claim['interval'])
+  return found and f'{found} over {claim["over"]}'
 
 
 def claims(told: JSON) -> list[list[str]]:
@@ -32,7 +39,7 @@ def claims(told: JSON) -> list[list[str]]:
   return [head, *(
       [x['claim'], x['paper'],
        x['measured'] + (f' ({x["missing"]})' if 'missing' in x else ''),
-       with_interval(x['effect'], x['interval']), _WORDS[x['holds']]]
+       effect(x), _WORDS[x['holds']]]
       for x in told['claims'])]
 
 
@@ -61,9 +68,9 @@ def verdicts(told: JSON) -> str:
       f'{told["name"]}: {told["title"]}', *(
           f'  {_WORDS[x["holds"]]}: {x["claim"]}' + (
               f' ({x["missing"]})' if 'missing' in x else
-              f': {with_interval(x["effect"], x["interval"])}; the paper: '
-              f'{x["paper"]}') for x in told['claims']), *(
-          f'  missing: {name}' for name in told['missing'])])
+              f': {effect(x)}; the paper: {x["paper"]}')
+          for x in told['claims']), *(
+              f'  missing: {name}' for name in told['missing'])])
 
 
 def table(told: JSON) -> str:

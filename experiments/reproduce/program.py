@@ -1,5 +1,6 @@
 """What `python -m experiments.reproduce` does."""
 
+import os
 from typing import NamedTuple
 
 from adjax import config
@@ -47,6 +48,11 @@ def main(asked: Asked) -> int:
     return 0
   if workdir is None:
     raise ValueError(f'--workdir={asked.workdir}: must be a folder')
+  try:
+    os.makedirs(workdir, exist_ok=True)
+  except OSError as error:
+    raise ValueError(f'--workdir={workdir!r}: must be a folder that can be '
+                     f'written ({error.strerror})') from error
   failed: dict[str, str] = {}
   missing = plan.missing(chosen, size, there())
   if asked.train and missing:

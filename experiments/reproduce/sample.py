@@ -38,11 +38,13 @@ class Sample(NamedTuple):
     optimum: [N]; None where returns are no shares of it.
     scale: what a share, or a return, is multiplied by.
     offset: what is added then.
+    block: so many episodes in a row have one mean.
   """
   returns: np.ndarray
   optimum: np.ndarray | None
-  scale: float
-  offset: float
+  scale: float = 1.0
+  offset: float = 0.0
+  block: int = 1
 
   @property
   def episodes(self) -> int:
@@ -53,9 +55,12 @@ class Sample(NamedTuple):
     unit = 1.0 if self.optimum is None else self.optimum.mean()
     return x / unit * self.scale + self.offset
 
-  def curve(self) -> np.ndarray:
-    """The mean [E]."""
-    return np.asarray(self.told(np.nanmean(self.returns, (0, 1, 2))))
+  def over(self, span: figures.Span) -> np.ndarray:
+    """Mean returns [seeds, N, R] over a span of episodes."""
+    start, end = span[0] - 1, span[1]
+    if start % self.block or end % self.block:
+      raise cells.UnknownError(f'only sums over {self.block} episodes in a row')
+    return np.nanmean(self.returns[..., start:end], -1)
 
 
 def sample(results: cells.Results, pick: Pick) -> Sample:
@@ -71,13 +76,13 @@ def sample(results: cells.Results, pick: Pick) -> Sample:
     if pick.kind == 'model':
       returns = np.maximum.accumulate(
           np.nan_to_num(returns) > 0, -1).astype(float)
-    return Sample(returns, None, 1.0, 0.0)
+    return Sample(returns, np.ones(returns.shape[1]), block=curves.block)
   scale, offset = 1.0, 0.0
   if pick.relative:
     random, source = (float(np.mean(curves.beside[kind])) / curves.unit
                       for kind in ('random', 'source'))
     scale, offset = 1 / (source - random), -random / (source - random)
-  return Sample(returns, curves.optimum, scale, offset)
+  return Sample(returns, curves.optimum, scale, offset, curves.block)
 
 
 def _reference(
@@ -90,9 +95,9 @@ def _reference(
   if told is None:
     raise cells.UnknownError(f'{row["name"]}: no {pick.kind}')
   if pick.paid:
-    if 'paid' not in told:
+    if 'paid_per_task' not in told:
       raise cells.UnknownError(f'{row["name"]}: not when its {kind} was paid')
-    mean = np.tile(told['paid'], (curves.returns.shape[1], 1))
+    mean = pack.unpack(told['paid_per_task'])
   elif isinstance(told, dict) and 'per_task' in told:
     mean = pack.unpack(told['per_task'])
   else:

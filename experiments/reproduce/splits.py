@@ -31,6 +31,7 @@ def merged(rows: list[row_lib.Row]) -> row_lib.Row:
   config = rows[0]['configuration']
   return rows[0] | {
       'splits': splits,
+      'commit': ', '.join(dict.fromkeys(row['commit'] for row in rows)),
       'configuration': config | {
           'tasks': config['tasks'] | {'split_seed': splits}},
       'sets': {name: _set([row['sets'][name] for row in rows])
@@ -53,10 +54,10 @@ def _reference(parts: list[Any]) -> Any:
   """A reference on as many tasks of each part: its means, and those by task."""
   if not isinstance(parts[0], dict):
     return float(np.mean(parts))
-  told = {}
-  for key in set.intersection(*map(set, parts)):
+  told = {'actors': parts[0]['actors']} if 'actors' in parts[0] else {}
+  for key in set.intersection(*map(set, parts)) - told.keys():
     values = [part[key] for part in parts]
-    told[key] = (_joined(values, 0) if key == 'per_task' else
+    told[key] = (_joined(values, 0) if key.endswith('per_task') else
                  np.mean(values, 0).tolist())
   return told
 

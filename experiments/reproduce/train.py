@@ -10,6 +10,7 @@ from adjax.experiment import specification
 from adjax.experiment import stopping
 from experiments.reproduce import cells
 from experiments.reproduce import more
+from experiments.results import pack
 from experiments.results import row as row_lib
 
 # A bandit of many pulls is too large pull by pull.
@@ -62,13 +63,13 @@ def _folder(which: cells.Cell, size: str, workdir: str) -> str:
 def _add(which: cells.Cell, size: str, workdir: str, commit: str) -> None:
   """Writes the row of a finished run, as fine as is allowed."""
   rows = row_lib.FOLDER if commit else cells.own_rows(workdir)
-  folder = _folder(which, size, workdir)
-  found = more.sets(folder, specification.describe(which.experiment(size)))
+  folder, experiment = _folder(which, size, workdir), which.experiment(size)
+  found = more.sets(folder, specification.describe(experiment))
+  row: row_lib.Row = {}
   for block in _BLOCKS:
-    try:
+    if experiment.evaluate.episodes % block == 0:
       row = row_lib.make(folder, block=block, commit=commit)
-      row_lib.write(row | {'sets': row['sets'] | found}, rows, replace=True)
-      return
-    except ValueError:
-      if block == _BLOCKS[-1]:
-        raise
+      row['sets'] |= found
+      if len(pack.text(row)) <= row_lib.MOST:
+        break
+  row_lib.write(row, rows, replace=True)

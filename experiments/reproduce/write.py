@@ -11,6 +11,7 @@ from experiments.reproduce import evaluate
 from experiments.reproduce import figures as figures_lib
 from experiments.reproduce import page as page_lib
 from experiments.reproduce import plan
+from experiments.results import pack
 
 
 def figures(
@@ -35,7 +36,7 @@ def figures(
     folder = os.path.join(workdir, documents.stem_of(name, size))
     os.makedirs(folder, exist_ok=True)
     path = lambda name, folder=folder: os.path.join(folder, name)
-    files.write(path('figure.json'), evaluate.text(told))
+    files.write(path('figure.json'), pack.text(told))
     files.write(path('figure.png'), picture)
     files.write(path('table.md'), page_lib.table(told))
     if commit:

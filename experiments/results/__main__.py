@@ -43,10 +43,12 @@ def main(arguments: list[str]) -> int:
                        'as committed, or with --allow_dirty')
     row = row_lib.make(arguments[1], _NAME.value, _NOTE.value, _MACHINE.value,
                        _BLOCK.value, commit)
-    path = row_lib.write(row, replace=_REPLACE.value)
     ours = versions.versions()['adjax']
-    print(path if row['versions']['adjax'] == ours else f'{path}: its code was '
-          f'{row["versions"]["adjax"]}, and this clone has {ours}')
+    if row['versions']['adjax'] != ours:
+      row['commit'] = f'before {commit}'
+      print(f'{arguments[1]}: its code was {row["versions"]["adjax"]}, and '
+            f'this clone has {ours}')
+    print(row_lib.write(row, replace=_REPLACE.value))
     return 0
   found = row_lib.everything()
   if not _CHECK.value:

@@ -21,10 +21,12 @@ class Curves(NamedTuple):
     optimum: [N]; None where nobody knows it, or it is not above 0. Figures are
       shares of it, else returns.
     beside: {reference: its mean return [E]}; of one that does not learn, too.
+    block: so many episodes in a row have one mean.
   """
   returns: np.ndarray
   optimum: np.ndarray | None
   beside: dict[str, np.ndarray]
+  block: int = 1
 
   @property
   def episodes(self) -> int:
@@ -46,7 +48,20 @@ def of(row: dict[str, Any], name: str = 'held_out') -> Curves:
       mean = (told[kind]['return_mean'] if isinstance(told[kind], dict)
               else [told[kind]] * returns.shape[-1])
       beside[kind] = np.array(mean, float)
-  return Curves(returns, page_data.optimum_of(told), beside)
+  return Curves(returns, page_data.optimum_of(told), beside,
+                told['returns']['block'])
+
+
+def text(span: Span) -> str:
+  """A span as it is written."""
+  return '\N{EN DASH}'.join(map(str, dict.fromkeys(span)))
+
+
+def known(curves: Curves, span: Span) -> bool:
+  """Whether the mean over a span is told, and not one over more episodes."""
+  start, end = span[0] - 1, span[1]
+  return end <= curves.episodes and not (
+      start % curves.block or end % curves.block)
 
 
 def _late(curves: Curves, span: Span) -> np.ndarray:

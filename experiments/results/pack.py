@@ -1,12 +1,20 @@
 """Arrays as JSON, without loss and small."""
 
 import base64
+import json
 from typing import Any
 import zlib
 
 import numpy as np
 
 from adjax.experiment import keep
+from adjax.storage import files
+
+
+def text(value: dict[str, Any]) -> str:
+  """The text of a JSON file, a line for each key."""
+  return '{\n' + ',\n'.join(f'{json.dumps(key)}: {files.to_json(x)}'
+                            for key, x in value.items()) + '\n}\n'
 
 
 def pack(x: np.ndarray, block: int = 1) -> dict[str, Any]:

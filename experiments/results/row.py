@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import json
 import os
 import pathlib
 import platform
@@ -47,8 +46,7 @@ def write(
   path = str(folder / f'{row["name"]}.json')
   config_lib.check('name', row['name'], replace or not os.path.exists(path),
                    'one that no row has, unless with --replace')
-  text = '{\n' + ',\n'.join(f'{json.dumps(key)}: {files.to_json(value)}'
-                            for key, value in row.items()) + '\n}\n'
+  text = pack.text(row)
   config_lib.check(
       'name', row['name'], len(text) <= MOST, f'of at most {MOST} bytes, not '
       f'{len(text)}; --block=10 keeps sums over ten episodes in a row')
@@ -113,7 +111,7 @@ def make(
 
 
 def _reference(told: Any, curves: np.ndarray | None, block: int) -> Any:
-  """What a row keeps of a reference: its means, those by task, and when paid.
+  """What a row keeps of a reference: its means, and by task what it earns.
 
   Args:
     told: as result.json has it.
@@ -121,13 +119,14 @@ def _reference(told: Any, curves: np.ndarray | None, block: int) -> Any:
     block: as in pack.
 
   Returns:
-    The same; of what learns also `per_task`, packed means [N, E], and `paid`
-    [E], the share of runs that have had a reward by then.
+    The same; of what learns also, packed, `per_task`, means [N, E], and
+    `paid_per_task` [N, E], the share of runs that have had a reward by then.
   """
   if isinstance(told, dict) and curves is not None:
-    paid = np.maximum.accumulate(np.nan_to_num(curves) > 0, -1).mean((0, 1))
-    told = told | {'paid': paid.tolist(), 'per_task': pack.pack(
-        np.asarray(np.nanmean(curves, 1, np.float64)), block)}
+    paid = np.maximum.accumulate(np.nan_to_num(curves) > 0, -1)
+    told = told | {
+        'per_task': pack.pack(np.nanmean(curves, 1, np.float64), block),
+        'paid_per_task': pack.pack(paid.mean(1), block)}
   return _rounded(told)
 
 

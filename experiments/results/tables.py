@@ -40,7 +40,7 @@ README: dict[str, Span] = {
     'quick': (41, 50), 'dark_room_rmax': (41, 50), 'dark_room_q': (41, 50),
     'dark_room_ed': (41, 50), 'dark_room_hard': (81, 100),
     'key_to_door': (11, 20), 'watermaze': (31, 40)}
-# {preset without a row: why}.
+# {preset: why it has no row, as long as it has none}.
 NOT_RUN = dict.fromkeys((
     'quick', 'dark_room', 'dark_room_q', 'dark_room_rmax', 'dark_room_noise',
     'dark_room_a2c', 'dark_room_ed', 'dark_room_rl2', 'dark_room_lstm',
@@ -66,7 +66,7 @@ _SOURCES = {
 def of(name: str, rows: Rows) -> str:
   """A table by its name in the markers, as Markdown."""
   if name == 'not_run':
-    return _not_run()
+    return _not_run(rows)
   if name == 'readme':
     return _markdown([_short(rows[x], span) for x, span in README.items()
                       if x in rows])
@@ -87,20 +87,20 @@ def _of_file(name: str, rows: Rows) -> list[dict[str, Any]]:
 
 def _line(row: dict[str, Any], table: Table) -> Cells:
   curves = figures.of(row)
-  early = [span for span in table.early if span[1] <= curves.episodes]
-  late = [span for span in table.late if span[1] <= curves.episodes] or [
+  early = [span for span in table.early if figures.known(curves, span)]
+  late = [span for span in table.late if figures.known(curves, span)] or [
       (curves.episodes - max(curves.episodes // 4, 1) + 1, curves.episodes)]
   then = list(dict.fromkeys([*early[-1:], *late]))
   joined = lambda figure: ' / '.join(_number(figure(span)) for span in then)
   beside = lambda kind: joined(lambda span: figures.beside(curves, kind, span))
   walk = 'random_walk_with_memory'
   # The first column's head says what the others' are.
-  heads = 'episode 1', *map(_span, table.early[1:])
+  heads = 'episode 1', *map(figures.text, table.early[1:])
   return _first(row) | {
       head: _number(figures.mean(curves, span)) if span in early else ''
       for head, span in zip(heads, table.early)} | {
           'late episodes (95 %)': '; '.join(
-              f'{_span(span)}: {_bold(curves, span)}' for span in late),
+              f'{figures.text(span)}: {_bold(curves, span)}' for span in late),
           'over': figures.over(curves),
           'worst task': ' / '.join(
               _number(figures.worst_task(curves, span)) for span in late),
@@ -138,7 +138,7 @@ def _short(row: dict[str, Any], late: Span) -> Cells:
   return {
       'experiment': label(row), 'distilled, and what it knows': knows(row),
       'episode 1': _number(figures.mean(curves, (1, 1))),
-      'late episodes (95 %)': f'{_span(late)}: {_bold(curves, late)}',
+      'late episodes (95 %)': f'{figures.text(late)}: {_bold(curves, late)}',
       'worst task': _number(figures.worst_task(curves, late)),
       'the source then': beside('source'),
       'random walk': beside('random_walk_with_memory'), 'time': _time(row)}
@@ -180,10 +180,12 @@ def knows(row: dict[str, Any]) -> str:
   return text
 
 
-def _not_run() -> str:
+def _not_run(rows: Rows) -> str:
   reasons: dict[str, list[str]] = {}
+  run = {row['experiment'] for row in rows.values()}
   for name, reason in NOT_RUN.items():
-    reasons.setdefault(reason, []).append(f'`{name}`')
+    if name not in run:
+      reasons.setdefault(reason, []).append(f'`{name}`')
   return '\n'.join(f'* {", ".join(names)}: {reason}.'
                    for reason, names in reasons.items()) or 'All were run.'
 
@@ -210,10 +212,6 @@ def _number(x: float | None) -> str:
     return ''
   text = f'{x:.3f}' if abs(x) < 10 else f'{x:.1f}'
   return re.sub(r'^(-?)0\.', r'\1.', text).replace('-', '\N{MINUS SIGN}')
-
-
-def _span(span: Span) -> str:
-  return '\N{EN DASH}'.join(map(str, dict.fromkeys(span)))
 
 
 def _time(row: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Figure 2: bandits like those trained on, the other way round, and uniform."""
 
 from experiments.reproduce import cells
+from experiments.reproduce import claims
 from experiments.reproduce import figure
 from experiments.reproduce import measure
 from experiments.reproduce import paper
@@ -14,7 +15,6 @@ _LABELS = {'AD': 'AD', 'ED': 'ED', 'RL2': 'RL²'}
 def _pick(method: str, name: str, relative: bool = True) -> measure.Pick:
   return measure.Pick(
       _CELLS[method], tasks=_SETS[name], relative=relative)
-
 
 
 def _earned(name: str) -> figure.Curves:
@@ -46,8 +46,7 @@ FIGURE = figure.Figure(
         'All pulls together', tuple(_SETS), tuple(
             points for method in _CELLS for points in (
                 figure.Points(_LABELS[method], method.lower(), tuple(
-                    _pick(method, name) for name in _SETS),
-                    tuple(paper.bars(f'bandit/{method}'))),
+                    _pick(method, name) for name in _SETS)),
                 figure.Points(f'{_LABELS[method]} of the paper',
                               f'their_{method.lower()}',
                               tuple(paper.bars(f'bandit/{method}'))))),
@@ -61,13 +60,10 @@ FIGURE = figure.Figure(
             -float('inf'), .5),
      _claim('RL2', 'even', 'even: RL² earns less than half of what UCB1 does',
             -float('inf'), .5),
-     figure.Claim(
-         'even: AD earns more than RL²', '.83 against -.48', 'difference',
-         lambda results: measure.difference(
-             results, _pick('AD', 'even'), _pick('RL2', 'even'),
-             measure.every)),
-     figure.Claim(
-         'odd: AD earns more than ED', '.99 against .48', 'difference',
-         lambda results: measure.difference(
-             results, _pick('AD', 'odd'), _pick('ED', 'odd'), measure.every))),
+     claims.better('even: AD earns more than RL²', '.83 against -.48',
+                   _pick('AD', 'even'), _pick('RL2', 'even'),
+                   when=measure.every),
+     claims.better('odd: AD earns more than ED', '.99 against .48',
+                   _pick('AD', 'odd'), _pick('ED', 'odd'),
+                   when=measure.every)),
     'random 0, UCB1 1')

@@ -1,6 +1,7 @@
 """Figure 14: tasks unlike those trained on, in the water maze."""
 
 from experiments.reproduce import cells
+from experiments.reproduce import claims
 from experiments.reproduce import figure
 from experiments.reproduce import measure
 
@@ -10,11 +11,8 @@ _CELLS = {'random': cells.cell('watermaze'),
 
 
 def _claim(split: str, words: str) -> figure.Claim:
-  pick = measure.Pick(_CELLS[split])
-  return figure.Claim(
-      f'held-out {words}: AD improves in context', 'not shown',
-      'late minus the first episode', lambda results: measure.difference(
-          results, pick, pick, measure.late, measure.first), above=.05)
+  return claims.improves(f'held-out {words}: AD improves in context',
+                         'not shown', measure.Pick(_CELLS[split]))
 
 
 def _panel(split: str) -> figure.Curves:
@@ -35,9 +33,7 @@ FIGURE = figure.Figure(
     (_claim('random', 'platforms anywhere'),
      _claim('sector', 'platforms of a sector'),
      _claim('rim', 'platforms at the rim'),
-     figure.Claim(
-         'held-out platforms of a sector cost less than .1', 'not shown',
-         'difference to platforms anywhere, late',
-         lambda results: measure.difference(
-             results, measure.Pick(_CELLS['sector']),
-             measure.Pick(_CELLS['random'])), above=-.1)))
+     claims.better(
+         'held-out platforms of a sector cost less than .1 beside platforms '
+         'anywhere', 'not shown', measure.Pick(_CELLS['sector']),
+         measure.Pick(_CELLS['random']), -.1)))

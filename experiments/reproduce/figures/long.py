@@ -22,7 +22,7 @@ def _keeps(window: int) -> figure.Claim:
 
 FIGURE = figure.Figure(
     'long', 'A thousand episodes: Dark Room',
-    'AD was evaluated over 1000 episodes, by whose end its curves are flat.',
+    'AD was evaluated over 1000 episodes, and its curves do not fall.',
     'From tabular Q, whose histories are shorter. Windows in steps, of which '
     'an episode has 20: what is further back is known through layers alone.',
     (figure.Curves('Dark Room', (

@@ -1,6 +1,7 @@
 """Figure 1: all environments, what is distilled, and what it is compared with.
 """
 
+from experiments.reproduce import claims
 from experiments.reproduce import figure
 from experiments.reproduce import measure
 from experiments.reproduce import paper
@@ -45,51 +46,40 @@ def _claims(room: rooms.Room) -> tuple[figure.Claim, ...]:
   percent = lambda name: f'{100 * paper.last(f"{room.name}/{name}"):.0f} %'
   said = f'{room.title}: '
   late = measure.at(max(1, room.tenth - 9), room.tenth)
-  improves = lambda kind, pick: figure.Claim(
-      f'{said}AD from {kind} improves in context',
-      f'yes: {100 * paper.curve(f"{room.name}/AD")[1, 0]:.0f} to '
-      f'{percent("AD")} of the optimum', 'late minus the first episode',
-      lambda results: measure.difference(
-          results, pick, pick, measure.late, measure.first))
+  learns = lambda name: (
+      f'{100 * paper.curve(f"{room.name}/{name}")[1, 0]:.0f} to '
+      f'{percent(name)} of the optimum')
+  sooner = lambda counted: lambda results: measure.speed_up(
+      results, theirs, Pick(room.theirs, 'source'), room.share, counted)
   return (
-      improves(room.kind, theirs), improves(room.best_kind, best),
-      figure.Claim(
-          f'{said}ED does not improve in context', f'{percent("ED")} at its '
-          'end', 'late minus the first episode, less than .1',
-          lambda results: measure.difference(
-              results, ed, ed, measure.late, measure.first),
-          above=-float('inf'), below=0.1),
-      figure.Claim(
-          f'{said}AD from {room.kind} is above ED', f'{percent("AD")} against '
-          f'{percent("ED")}', 'difference, late',
-          lambda results: measure.difference(results, theirs, ed)),
-      figure.Claim(
-          f'{said}AD from {room.kind} is within .15 of RL²',
-          f'{percent("AD")} against {percent("RL2")}', 'difference, late',
-          lambda results: measure.difference(results, theirs, rl2), above=-.15),
+      *(claims.improves(f'{said}AD from {kind} improves in context',
+                        learns('AD'), pick)
+        for kind, pick in ((room.kind, theirs), (room.best_kind, best))),
+      claims.flat(f'{said}ED does not improve in context', learns('ED'), ed),
+      claims.better(f'{said}AD from {room.kind} is above ED',
+                    f'{percent("AD")} against {percent("ED")}', theirs, ed),
+      claims.better(f'{said}AD from {room.kind} is at most .15 below RL²',
+                    f'{percent("AD")} against {percent("RL2")}', theirs, rl2,
+                    -.15),
       figure.Claim(
           f'{said}AD from {room.kind} needs fewer episodes than its source, '
-          'those of all actors counted', 'yes, 5 to 117 times fewer',
-          'how many times fewer', lambda results: measure.speed_up(
-              results, theirs, Pick(room.theirs, 'source'), counted=True),
+          'those of all actors counted',
+          f'{room.fewer} times fewer', 'how many times fewer', sooner(True),
           above=1),
       figure.Claim(
           f'{said}AD from {room.kind} needs fewer episodes than an actor of '
-          'its source', 'not shown; by its curves no: as many, or four times '
-          'more', 'how many times fewer', lambda results: measure.speed_up(
-              results, theirs, Pick(room.theirs, 'source')), above=1),
+          'its source', f'{room.fewer / room.actors:.2g} times, by its curves',
+          'how many times fewer', sooner(False), above=1),
       figure.Claim(
           f'{said}AD from {room.best_kind} is, in a tenth of its episodes, '
           'above where the AD of the paper ends', f'{percent("AD")}',
           f'share, more than {room.final:.3f}',
           lambda results: measure.level(results, best, late),
           above=room.final),
-      *(() if room is rooms.WATERMAZE else (figure.Claim(
+      *(() if room is rooms.WATERMAZE else (claims.better(
           f'{said}AD from {room.best_kind} is above a random walk that goes '
-          'back to where it was paid', 'not compared; its AD is below it at '
-          'nearly all episodes', 'difference, late',
-          lambda results: measure.difference(
-              results, best, Pick(room.best, _WALK))),)))
+          'back to where it was paid', 'not compared', best,
+          Pick(room.best, _WALK)),)))
 
 
 FIGURE = figure.Figure(

@@ -20,6 +20,10 @@ class Room(NamedTuple):
     best_kind: which that is.
     ed: expert distillation.
     rl2: RL².
+    share: of the optimum, at which the paper's AD is compared with its source.
+    fewer: in how many times fewer episodes its AD is there, those of all actors
+      counted.
+    actors: of the paper's source.
     tenth: the last episode of the tenth of the paper's.
   """
   name: str
@@ -30,6 +34,9 @@ class Room(NamedTuple):
   best_kind: str
   ed: cells.Cell
   rl2: cells.Cell
+  share: float
+  fewer: int
+  actors: int = 100
   tenth: int = 100
 
   @property
@@ -41,18 +48,19 @@ class Room(NamedTuple):
 DARK_ROOM = Room(
     'dark_room', 'Dark Room', cell('dark_room_a2c'), 'A2C',
     cell('dark_room_rmax'), 'R-max', cell('dark_room_ed'),
-    cell('dark_room_rl2'))
+    cell('dark_room_rl2'), 0.6, 24)
 HARD = Room(
     'dark_room_hard', 'Dark Room (Hard)', cell('dark_room_hard_a2c'), 'A2C',
     cell('dark_room_hard_rmax'), 'R-max', cell('dark_room_hard_ed'),
-    cell('dark_room_hard_rl2'))
+    cell('dark_room_hard_rl2'), 0.4, 17)
 KEY_TO_DOOR = Room(
     'key_to_door', 'Dark Key-to-Door', cell('key_to_door_a2c'), 'A2C',
     cell('key_to_door_q'), 'Q', cell('key_to_door_ed'),
-    cell('key_to_door_rl2'))
+    cell('key_to_door_rl2'), 0.75, 117)
 # No learner that knows nothing but DQN: the coverage search can swim.
 WATERMAZE = Room(
     'watermaze', 'Watermaze', cell('watermaze_dqn'), 'DQN', cell('watermaze'),
-    'search', cell('watermaze_ed'), cell('watermaze_rl2'), 16)
+    'search', cell('watermaze_ed'), cell('watermaze_rl2'), 0.7, 5, 16,
+    16)
 ROOMS = DARK_ROOM, HARD, KEY_TO_DOOR, WATERMAZE
 GRIDS = DARK_ROOM, HARD, KEY_TO_DOOR

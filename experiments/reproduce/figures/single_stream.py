@@ -4,6 +4,7 @@
 from typing import NamedTuple
 
 from experiments.reproduce import cells
+from experiments.reproduce import claims
 from experiments.reproduce import figure
 from experiments.reproduce import measure
 
@@ -50,11 +51,9 @@ def _claims(stream: _Stream) -> tuple[figure.Claim, ...]:
   paper = ('1.54 against .33 of 2 at episode 100, 1.78 against 1.09 at 400'
            if stream.paper else 'not shown')
   return (
-      figure.Claim(
+      claims.better(
           f'{stream.title}: AD earns more than the stream of its source',
-          paper, 'difference over all episodes',
-          lambda results: measure.difference(
-              results, pick, source, measure.every)),
+          paper, pick, source, when=measure.every),
       figure.Claim(
           f'{stream.title}: AD reaches what its source earns in fewer episodes '
           'of one stream', paper, 'how many times fewer',

@@ -1,6 +1,7 @@
 """Figure 6: one model, distilled from every source: what it inherits."""
 
 from experiments.reproduce import cells
+from experiments.reproduce import claims
 from experiments.reproduce import figure
 from experiments.reproduce import measure
 
@@ -33,30 +34,25 @@ def _all(title: str, kind: str, paid: bool) -> figure.Curves:
 
 def _ahead(name: str) -> figure.Claim:
   of = lambda kind: measure.Pick(_SOURCES[name], kind)
-  return figure.Claim(
-      f'AD from {name} is ahead of an actor of it', 'not shown',
-      'difference over the first ten episodes',
-      lambda results: measure.difference(
-          results, of('model'), of('source'), _START))
+  return claims.better(
+      f'AD from {name} is ahead of an actor of it', 'not shown', of('model'),
+      of('source'), claims.SEEDS_EARLY, _START)
 
 
 def _explores(name: str) -> figure.Claim:
   of = lambda kind: measure.Pick(_SOURCES[name], kind, paid=True)
-  return figure.Claim(
-      f'AD from {name} has found the goal by episode 5 as often as its source',
-      'not shown', 'difference in the share of runs, within .1',
-      lambda results: measure.difference(
-          results, of('model'), of('source'), _FIFTH), above=-.1, below=.1)
+  return claims.better(
+      f'AD from {name} has found the goal by episode 5 as often as its source '
+      '(share of runs, within .1)', 'not shown', of('model'), of('source'),
+      -.1, _FIFTH, .1)
 
 
 def _more(a: str, b: str, kind: str = 'model') -> figure.Claim:
   what = 'AD from ' if kind == 'model' else ''
-  return figure.Claim(
-      f'{what}{a} earns more over its first ten episodes than '
-      f'{what}{b}', 'not shown', 'difference',
-      lambda results: measure.difference(
-          results, measure.Pick(_SOURCES[a], kind),
-          measure.Pick(_SOURCES[b], kind), _START))
+  return claims.better(
+      f'{what}{a} earns more over its first ten episodes than {what}{b}',
+      'not shown', measure.Pick(_SOURCES[a], kind),
+      measure.Pick(_SOURCES[b], kind), claims.SEEDS_EARLY, _START)
 
 
 FIGURE = figure.Figure(

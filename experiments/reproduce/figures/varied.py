@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 from experiments.reproduce import cells
+from experiments.reproduce import claims
 from experiments.reproduce import figure
 from experiments.reproduce import measure
 from experiments.reproduce import paper
@@ -50,11 +51,9 @@ def improves(
 ) -> figure.Claim:
   """That one improves in context by as much, or not."""
   theirs, name = paper.curve(one.theirs)[1], one.theirs.rpartition('/')[2]
-  return figure.Claim(
+  return claims.improves(
       claim, f'{theirs[0]:.2f} to {theirs[-1]:.2f} of the optimum, with {name}',
-      'late minus the first episode', lambda results: measure.difference(
-          results, one.pick, one.pick, measure.late, measure.first),
-      above, below)
+      one.pick, above, below)
 
 
 def better(a: Varied, b: Varied, claim: str) -> figure.Claim:
@@ -62,7 +61,6 @@ def better(a: Varied, b: Varied, claim: str) -> figure.Claim:
   names = [one.theirs.rpartition('/')[2] for one in (a, b)]
   theirs = ' against '.join(
       f'{paper.last(one.theirs):.2f}' for one in (a, b) if one.theirs)
-  return figure.Claim(
+  return claims.better(
       claim, f'{theirs}, with {names[0]} and {names[1]}' if all(names)
-      else 'not shown', 'difference, late', lambda results: measure.difference(
-          results, a.pick, b.pick))
+      else 'not shown', a.pick, b.pick)

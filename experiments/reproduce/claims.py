@@ -1,0 +1,47 @@
+"""Claims that several figures make."""
+
+import math
+
+from experiments.reproduce import figure
+from experiments.reproduce import measure
+
+Pick = measure.Pick
+
+# By less what is earned differs from one training seed to another, late and in
+# the first ten episodes (experiments/README.md). Of that an interval over tasks
+# alone knows nothing, and who is better by less is not called better.
+SEEDS, SEEDS_EARLY = 0.02, 0.04
+# What is learnt in context is more than this, and what is flat is less.
+LEARNT = 0.1
+
+
+def improves(
+    claim: str, paper: str, pick: Pick, above: float = LEARNT,
+    below: float = math.inf,
+) -> figure.Claim:
+  """That what is earned late is above the first episode, by so much."""
+  return figure.Claim(
+      claim, paper, f'late minus the first episode{_bounds(above, below)}',
+      lambda results: measure.difference(
+          results, pick, pick, measure.late, measure.first), above, below)
+
+
+def flat(claim: str, paper: str, pick: Pick) -> figure.Claim:
+  """That it is not."""
+  return improves(claim, paper, pick, -math.inf, LEARNT)
+
+
+def better(
+    claim: str, paper: str, a: Pick, b: Pick, above: float = SEEDS,
+    when: measure.Episodes = measure.late, below: float = math.inf,
+) -> figure.Claim:
+  """That one earns more than another, by so much."""
+  return figure.Claim(
+      claim, paper, f'difference{_bounds(above, below)}',
+      lambda results: measure.difference(results, a, b, when), above, below)
+
+
+def _bounds(above: float, below: float) -> str:
+  told = [f'{word} than {x:g}' for word, x in (
+      ('more', above), ('less', below)) if math.isfinite(x)]
+  return f', {" and ".join(told)}'
