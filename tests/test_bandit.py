@@ -225,7 +225,8 @@ def test_known_returns_of_ten_uniform_arms(who, returns):
 
 @pytest.mark.parametrize('config, plain', [
     (ucb.Config(0.3), lambda means, rng: plain_ucb(means, 0.3, rng)),
-    (thompson.Config(), plain_thompson)], ids=['ucb', 'thompson'])
+    pytest.param(thompson.Config(), plain_thompson, marks=pytest.mark.long)],
+    ids=['ucb', 'thompson'])
 def test_regret_by_trial_is_the_plain_learners(config, plain):
   means = np.asarray(uniform_tasks().validation.means)
   best = means.max(1, keepdims=True)

@@ -117,6 +117,7 @@ program.launcher.start(program.main, [
        'unit': 's', 'peer': None, 'peer_value': None, 'ratio': None}]
 
 
+@pytest.mark.long
 def test_the_updates_that_are_timed_are_those_of_an_epoch():
   """The program that is timed trains: all of its updates move the weights."""
   history = types.History(

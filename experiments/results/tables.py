@@ -37,9 +37,13 @@ TABLES = {
 }
 # {row of the README's table: its late episodes}.
 README: dict[str, Span] = {
-    'quick': (41, 50), 'dark_room_rmax': (41, 50), 'dark_room_q': (41, 50),
-    'dark_room_ed': (41, 50), 'dark_room_hard': (81, 100),
-    'key_to_door': (11, 20), 'watermaze': (31, 40)}
+    'quick': (41, 50), 'dark_room_ed': (41, 50),
+    'dark_room_rmax_split_seed_11': (41, 50),
+    'dark_room_q_split_seed_12_seeds_1_seed_1': (41, 50),
+    'dark_room_q_split_seed_13_seeds_1_seed_2': (41, 50),
+    'dark_room_hard_rmax_split_seed_11': (81, 100),
+    'key_to_door_q_split_seed_11': (41, 50),
+    'key_to_door_q_split_seed_12_seed_1': (41, 50), 'watermaze': (31, 40)}
 # {preset: why it has no row, as long as it has none}.
 NOT_RUN = dict.fromkeys((
     'quick', 'dark_room', 'dark_room_q', 'dark_room_rmax', 'dark_room_noise',
