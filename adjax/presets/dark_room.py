@@ -26,7 +26,7 @@ DARK_ROOM = replace(
     method=distill.Config(epochs=3, updates_per_epoch=200))
 
 DARK_ROOM_Q = replace(
-    DARK_ROOM, name='dark_room_q',
+    DARK_ROOM, name='dark_room_q', seeds=1,
     source=tabular_q.Config(
         learning_rate=1.0, discount=0.9, optimism=1.0, epsilon=0.1,
         final_epsilon=0.0, epsilon_episodes=120),
@@ -36,7 +36,7 @@ DARK_ROOM_Q = replace(
         epochs=3, updates_per_epoch=1500, learning_rate=3e-3))
 
 DARK_ROOM_RMAX = replace(
-    DARK_ROOM_Q, name='dark_room_rmax', seeds=1,
+    DARK_ROOM_Q, name='dark_room_rmax',
     source=rmax.Config(optimism=5.0, sweeps=8),
     data=Data(histories=128, episodes=20, episode_stride=2, starts='clipped'),
     model=transformer.Config(window=260),
@@ -50,7 +50,7 @@ DARK_ROOM_NOISE = replace(
     data=Data(histories=512, episodes=20, starts='clipped'))
 
 DARK_ROOM_A2C = replace(
-    DARK_ROOM_Q, name='dark_room_a2c', seeds=1, source=actor_critic.A2C,
+    DARK_ROOM_Q, name='dark_room_a2c', source=actor_critic.A2C,
     data=Data(histories=4, episodes=20),
     method=replace(DARK_ROOM_Q.method, updates_per_epoch=600),
     evaluate=Evaluate(episodes=100))

@@ -79,6 +79,12 @@ class Results(NamedTuple):
     return figures.of(row, name)
 
 
+def key(row: Row) -> Any:
+  """What rows of the same experiment have in common."""
+  return row['experiment'], row['size'], frozenset(
+      item for item in row['set'].items() if item[0] not in splits.FIELDS)
+
+
 def find(cells: Iterable[Cell], size: str, rows: dict[str, Row]) -> Results:
   """The rows of cells; not those whose preset has become another since.
 
@@ -87,8 +93,6 @@ def find(cells: Iterable[Cell], size: str, rows: dict[str, Row]) -> Results:
     size: of the presets.
     rows: all there are; of several of one cell and split the last counts.
   """
-  key = lambda row: (row['experiment'], row['size'], frozenset(
-      item for item in row['set'].items() if item[0] != splits.FIELD))
   known: dict[Any, dict[int | None, Row]] = {}
   for row in rows.values():
     known.setdefault(key(row), {})[splits.of(row)] = row

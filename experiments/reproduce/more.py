@@ -26,7 +26,6 @@ def sets(folder: str, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
   from experiments.reproduce import attention
   from experiments.reproduce import cells
   from experiments.reproduce import prompt
-  from experiments.reproduce import splits
   from experiments.reproduce.figures import attention as attention_figure
   from experiments.reproduce.figures import prompt as prompt_figure
   from experiments.results import row as row_lib
@@ -34,10 +33,8 @@ def sets(folder: str, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
   experiment = specification.override(
       presets.get(told['experiment'], told['size']),
       [f'{field}={text}' for field, text in told['set'].items()])
-  told['set'].pop(splits.FIELD, None)
-  is_one = lambda which: all(
-      cells.identity(which, told['size'])[key] == told[key]
-      for key in ('experiment', 'set'))
+  is_one = lambda which: cells.key(
+      cells.identity(which, told['size'])) == cells.key(told)
   found: dict[str, dict[str, Any]] = {}
   if any(map(is_one, prompt_figure.CELLS.values())):
     found |= prompt.sets(folder, experiment)

@@ -1,7 +1,8 @@
 """One run on several splits of its tasks, as one row of all of them.
 
 A split of Dark Room holds eight tasks out, which is few to say anything about
-others. Rows that differ in tasks.split_seed alone are one experiment on more.
+others. Rows that differ in their split and seed alone are one experiment on
+more.
 """
 
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 from experiments.results import pack
 from experiments.results import row as row_lib
 
-FIELD = 'tasks.split_seed'
+# What a row may set and still be of the same experiment.
+FIELDS = 'tasks.split_seed', 'seed'
 
 
 def of(row: row_lib.Row) -> int | None:

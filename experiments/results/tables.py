@@ -39,8 +39,8 @@ TABLES = {
 README: dict[str, Span] = {
     'quick': (41, 50), 'dark_room_ed': (41, 50),
     'dark_room_rmax_split_seed_11': (41, 50),
-    'dark_room_q_split_seed_12_seeds_1_seed_1': (41, 50),
-    'dark_room_q_split_seed_13_seeds_1_seed_2': (41, 50),
+    'dark_room_q_split_seed_12_seed_1': (41, 50),
+    'dark_room_q_split_seed_13_seed_2': (41, 50),
     'dark_room_hard_rmax_split_seed_11': (81, 100),
     'key_to_door_q_split_seed_11': (41, 50),
     'key_to_door_q_split_seed_12_seed_1': (41, 50), 'watermaze': (31, 40)}
