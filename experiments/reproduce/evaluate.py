@@ -48,8 +48,9 @@ def evaluate(
               key: results.rows[which][key]
               for key in ('seeds', 'splits', 'commit')
               if which in results.rows} for which in figure.cells},
-      'missing': [identity(which)['name'] for which in figure.cells
-                  if which not in results.rows]}
+      'missing': list(dict.fromkeys(
+          identity(which)['name'] for which in figure.cells
+          if which not in results.rows))}
 
 
 def bins(episodes: int) -> np.ndarray:
