@@ -42,8 +42,7 @@ README: dict[str, Span] = {
     'dark_room_q_split_seed_12_seed_1': (41, 50),
     'dark_room_q_split_seed_13_seed_2': (41, 50),
     'dark_room_hard_rmax_split_seed_11': (81, 100),
-    'key_to_door_q_split_seed_11': (41, 50),
-    'key_to_door_q_split_seed_12_seed_1': (41, 50), 'watermaze': (31, 40)}
+    'key_to_door_q_split_seed_11': (41, 50), 'watermaze': (31, 40)}
 # {preset: why it has no row, as long as it has none}.
 NOT_RUN = dict.fromkeys((
     'quick', 'dark_room', 'dark_room_q', 'dark_room_rmax', 'dark_room_noise',
