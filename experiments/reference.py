@@ -19,6 +19,7 @@ from typing import Any
 
 import adjax
 from adjax import config
+from adjax.experiment import markdown
 from adjax.experiment import specification
 
 FILE = pathlib.Path(__file__).parents[1] / 'docs' / 'configuration.md'
@@ -75,12 +76,10 @@ def _section(
   yield inspect.getdoc(about).partition('\n')[0] + '\n'
   texts = attributes(kind)
   hints = typing.get_type_hints(kind, include_extras=True)
-  yield '| field | default | must be | |\n|---|---|---|---|'
-  for field in dataclasses.fields(kind):
-    name = '.'.join(filter(None, (prefix, field.name)))
-    cells = (f'`{name}`', default(field), allowed(hints[field.name]),
-             texts[field.name])
-    yield '| ' + ' | '.join(x.replace('|', r'\|') for x in cells) + ' |'
+  dotted = f'{prefix}.' if prefix else ''
+  yield markdown.table([('field', 'default', 'must be', ''), *(
+      (f'`{dotted}{field.name}`', default(field), allowed(hints[field.name]),
+       texts[field.name]) for field in dataclasses.fields(kind))])
   yield ''
 
 

@@ -31,6 +31,7 @@ from adjax.envs import dark_room
 from adjax.envs import watermaze
 from adjax.envs import watermaze_view
 from adjax.learners import actor_critic
+from adjax.learners import annealed_oracle
 from adjax.learners import dqn
 from adjax.learners import exploration
 from adjax.learners import networks
@@ -204,6 +205,15 @@ CALLS = {
         in_context.choose,
         dict(logits=floats(A), temperature=1.0, gumbel=floats(A)),
         ['logits', 'gumbel'], {'gumbel': floats(A - 1)}),
+    'models.in_context.advance': Call(
+        in_context.advance,
+        dict(env=ENV, task=TASK, state=in_context.in_context(
+            ENV, MODEL, PARAMS).init(TASK, KEY), action=jnp.int32(0), key=KEY),
+        ['action', 'key']),
+    'learners.annealed_oracle.noisy': Call(
+        annealed_oracle.noisy,
+        dict(tasks=TASKS, epsilon=0.5, task=TASK, env_state=ACTOR.env_state,
+             key=KEY), ['epsilon', 'key']),
     'envs.bandit.optimal_return': Call(
         bandit.optimal_return, dict(task=bandit.EnvParams(floats(A))),
         ['task.means']),

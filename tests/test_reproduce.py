@@ -502,8 +502,7 @@ def test_a_policy_acts_first_and_the_model_sees_it():
       num_held_out=4).make()
   model = transformer.Config(layers=1, width=8, window=5).make(tasks.env)
   first = jax.vmap(lambda task: types.unroll(prompt.prompted(
-      tasks, model, params, 1.0, prompt.noisy(tasks, 0.0), 10), task,
-                                             jax.random.key(0), 20)[0])
+      tasks, model, params, 1.0, 0.0, 10), task, jax.random.key(0), 20)[0])
   key = jax.random.key(1)
   state = in_context.in_context(tasks.env, model, None).init(
       jax.tree.map(lambda x: x[0], tasks.held_out), key)

@@ -195,12 +195,12 @@ WEIGHTS = {'matrix': np.full((2, 2), 3, np.float32),
 GRADIENT = jax.tree.map(lambda x: np.float32(0.1) * x, WEIGHTS)
 
 
-def adamw(learning_rate, weight_decay=0.5, name='adamw'):
+def optimizer_of(name, learning_rate, weight_decay=0.5):
   return training.optimizer(name, lambda step: learning_rate, 1.0, 0.9, 0.98,
                             weight_decay)
 
 
-ADAMW, MUON = adamw(0.1), adamw(0.1, name='muon')
+ADAMW, MUON = optimizer_of('adamw', 0.1), optimizer_of('muon', 0.1)
 
 
 def with_number(number):
@@ -259,7 +259,8 @@ def test_muon_is_for_matrices_between_embedding_and_head():
       'kernel': rng.normal(size=(4, 9)), 'bias': rng.normal(size=9)}}}}
   gradient = jax.tree.map(lambda x: rng.normal(size=x.shape), params)
   changes = [jax.jit(x.update)(gradient, x.init(params), params)[0]['params']
-             for x in (adamw(0.1, 0.0), adamw(0.1, 0.0, 'muon'))]
+             for x in (optimizer_of(name, 0.1, 0.0)
+                       for name in ('adamw', 'muon'))]
   hidden = [np.array(x.pop('blocks_0')['up'].pop('kernel')) for x in changes]
   jax.tree.map(np.testing.assert_array_equal, *changes)
   values = np.linalg.svd(hidden[1], compute_uv=False) / (0.1 * np.sqrt(9))
@@ -273,7 +274,7 @@ def test_muon_is_for_matrices_between_embedding_and_head():
   assert (np.diag(turned) < 0).all()
 
 
-SGD, TOO_FAST = optax.sgd(1e30, momentum=0.9), adamw(3e38)
+SGD, TOO_FAST = optax.sgd(1e30, momentum=0.9), optimizer_of('adamw', 3e38)
 
 
 @pytest.mark.parametrize('optimizer, value, gradient', [

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from adjax import metrics
+from adjax.experiment import markdown as markdown_lib
 from adjax.experiment import sweep
 from adjax.page import data as page_data
 from adjax.storage import files
@@ -148,10 +149,7 @@ def text(found: list[Row]) -> str:
 
 def markdown(found: list[Row]) -> str:
   """The table in Markdown."""
-  head, *body = ['| ' + ' | '.join(x.replace('|', '\\|') for x in line) + ' |'
-                 for line in _texts(found)]
-  columns = len(_texts(found)[0])
-  return '\n'.join([_caption(found), '', head, '|' + '---|' * columns, *body])
+  return f'{_caption(found)}\n\n{markdown_lib.table(_texts(found))}'
 
 
 def write(folder: str, found: list[Row]) -> None:

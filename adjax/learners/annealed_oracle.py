@@ -10,6 +10,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
 from adjax.learners import exploration
@@ -38,23 +39,39 @@ def learner(config: Config, tasks: types.TaskDistribution) -> types.Learner:
   Raises:
     ValueError: if the tasks have no optimal policy.
   """
-  optimal_policy = tasks.optimal_policy
-  if optimal_policy is None:
+  if tasks.optimal_policy is None:
     raise ValueError(
         'tasks.optimal_policy=None: must be there for source=annealed_oracle, '
         'which follows it')
   steps = config.anneal_episodes * tasks.episode_length
-  actions = stepping.num_actions(tasks.env)
 
   def choose(
       task: types.Task, actor: stepping.ActorState, time: chex.Array,
       key: chex.PRNGKey,
   ) -> chex.Array:
-    coin_key, random_key, optimal_key = jax.random.split(key, 3)
     epsilon = exploration.anneal(1.0, 0.0, steps, time)
-    return jnp.where(
-        jax.random.uniform(coin_key) < epsilon,
-        jax.random.randint(random_key, (), 0, actions),
-        optimal_policy(task, actor.env_state, optimal_key))
+    return noisy(tasks, epsilon, task, actor.env_state, key)
 
   return stepping.policy(tasks.env, choose)
+
+
+def noisy(
+    tasks: types.TaskDistribution, epsilon: chex.Numeric, task: types.Task,
+    env_state: types.PyTree, key: chex.PRNGKey,
+) -> chex.Array:
+  """The optimal action [], or with probability epsilon any action.
+
+  Args:
+    tasks: they have an optimal policy.
+    epsilon: [], the share of actions that are uniformly random.
+    task: which of them.
+    env_state: its environment's.
+    key: one key.
+  """
+  arrays.check('epsilon [] number, key [] key', epsilon, key)
+  assert tasks.optimal_policy is not None
+  coin_key, random_key, optimal_key = jax.random.split(key, 3)
+  return jnp.where(
+      jax.random.uniform(coin_key) < epsilon,
+      jax.random.randint(random_key, (), 0, stepping.num_actions(tasks.env)),
+      tasks.optimal_policy(task, env_state, optimal_key))

@@ -147,10 +147,8 @@ def optimizer(
   """Muon or AdamW on clipped gradients; weight decay spares vectors.
 
   Muon (Jordan et al. 2024) is for matrices between the embedding and the heads;
-  all else is AdamW's. An update of such a matrix is as large (root mean square,
-  as in Liu et al. 2025) as the learning rate, several times Adam's: there it
-  trains in a third of the updates, in which a fifth as large is no worse than
-  Adam.
+  all else is AdamW's. The root mean square of its update of a matrix is the
+  learning rate, in the manner of Liu et al. (2025), who take a fifth of that.
 
   Args:
     name: one of OPTIMIZERS.

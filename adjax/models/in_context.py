@@ -88,13 +88,30 @@ def in_context(
     logits, cache = model.apply(
         params, state.inputs, state.cache, method='step')
     action = choose(logits, temperature, gumbel)
-    actor, transition = stepping.step(env, task, state.actor, action, env_key)
-    inputs = sequence_model.Inputs(
-        actor.obs, transition.action, transition.reward, transition.done)
-    return State(actor, inputs, cache), stepping.single(transition)
+    return advance(env, task, state._replace(cache=cache), action, env_key)
 
   return types.Learner(
       init, step, sample_noise=stepping.with_env_keys(sample_noise))
+
+
+def advance(
+    env: types.Env, task: types.Task, state: State, action: chex.Array,
+    key: chex.PRNGKey,
+) -> tuple[State, types.Transition]:
+  """What a learner's step returns once its action [] is chosen.
+
+  Args:
+    env: a gymnax environment.
+    task: a task.
+    state: whose cache knows this step already.
+    action: [], the model's, or another's in its place.
+    key: of the environment.
+  """
+  arrays.check('action [] integer, key [] key', action, key)
+  actor, transition = stepping.step(env, task, state.actor, action, key)
+  inputs = sequence_model.Inputs(
+      actor.obs, transition.action, transition.reward, transition.done)
+  return State(actor, inputs, state.cache), stepping.single(transition)
 
 
 def choose(

@@ -37,8 +37,8 @@ def stem_of(name: str, size: str) -> str:
 
 
 def commit(told: JSON, picture: bytes) -> None:
-  """Writes a figure's files; none of one that no run is there of."""
-  if len(told['missing']) == len(told['cells']):
+  """Writes a figure's files; none of one no claim of which can be measured."""
+  if all(claim['effect'] is None for claim in told['claims']):
     return
   FOLDER.mkdir(exist_ok=True)
   path = str(FOLDER / stem_of(told['name'], told['size']))

@@ -5,6 +5,7 @@ import html
 import pathlib
 from typing import Any
 
+from adjax.experiment import markdown as markdown_lib
 from experiments.reproduce import draw
 
 JSON = dict[str, Any]
@@ -56,10 +57,9 @@ def markdown(rows: list[list[str]]) -> str:
   """A table; what is a command is code."""
   head, *rest = rows
   code = head.index('command') if 'command' in head else -1
-  lines = [head, ['---'] * len(head)] + [
-      [f'`{x}`' if i == code else x for i, x in enumerate(row)] for row in rest]
-  return '\n'.join('| ' + ' | '.join(
-      x.replace('|', r'\|') for x in row) + ' |' for row in lines)
+  return markdown_lib.table([head, *(
+      [f'`{x}`' if i == code else x for i, x in enumerate(row)]
+      for row in rest)])
 
 
 def verdicts(told: JSON) -> str:

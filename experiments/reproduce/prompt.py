@@ -5,7 +5,6 @@ of a policy that earns 5 to 95 % of the optimum: it takes an action at random
 now and then.
 """
 
-from collections.abc import Callable
 import functools
 import os
 from typing import Any
@@ -20,6 +19,7 @@ from adjax import metrics
 from adjax import types
 from adjax.experiment import report
 from adjax.experiment import specification
+from adjax.learners import annealed_oracle
 from adjax.learners import stepping
 from adjax.models import in_context
 from adjax.models import sequence_model
@@ -29,9 +29,6 @@ from experiments.results import pack
 SHARES = 5, 25, 50, 75, 95
 # Episodes of somebody else, of the model, and runs on each task.
 _GIVEN, _EPISODES, _RUNS = 10, 50, 8
-
-Choose = Callable[[types.Task, types.PyTree, chex.PRNGKey], chex.Array]
-
 
 def name_of(share: int) -> str:
   """Of the set of tasks that begin so."""
@@ -70,8 +67,8 @@ def noises(tasks: types.TaskDistribution, key: chex.PRNGKey) -> list[float]:
   @jax.jit
   def earned(epsilon: chex.Array) -> chex.Array:
     learner = stepping.policy(
-        tasks.env, lambda task, actor, time, key: noisy(tasks, epsilon)(
-            task, actor.env_state, key))
+        tasks.env, lambda task, actor, time, key: annealed_oracle.noisy(
+            tasks, epsilon, task, actor.env_state, key))
     history, _ = histories.generate(
         learner, tasks.train, key, _RUNS, tasks.episode_length)
     return history.reward.sum(-1).mean() / optimum.mean()
@@ -82,25 +79,11 @@ def noises(tasks: types.TaskDistribution, key: chex.PRNGKey) -> list[float]:
   return [float(np.interp(share / 100, shares, grid)) for share in SHARES]
 
 
-def noisy(tasks: types.TaskDistribution, epsilon: chex.Array) -> Choose:
-  """The optimal policy, but at random with a probability."""
-  def choose(
-      task: types.Task, env_state: types.PyTree, key: chex.PRNGKey
-  ) -> chex.Array:
-    coin_key, random_key, optimal_key = jax.random.split(key, 3)
-    assert tasks.optimal_policy is not None
-    return jnp.where(
-        jax.random.uniform(coin_key) < epsilon,
-        jax.random.randint(random_key, (), 0, stepping.num_actions(tasks.env)),
-        tasks.optimal_policy(task, env_state, optimal_key))
-  return choose
-
-
 def prompted(
     tasks: types.TaskDistribution, model: sequence_model.SequenceModel,
-    params: types.PyTree, temperature: float, choose: Choose, steps: int,
+    params: types.PyTree, temperature: float, epsilon: chex.Numeric, steps: int,
 ) -> types.Learner:
-  """A model in context in whose place a policy acts at first."""
+  """A model in context in whose place a noisy optimal policy acts at first."""
   inner = in_context.in_context(tasks.env, model, params, temperature)
 
   def step(
@@ -112,15 +95,13 @@ def prompted(
     logits, cache = model.apply(
         params, known.inputs, known.cache, method='step')
     action = jnp.where(
-        time < steps, choose(task, known.actor.env_state, given_key),
+        time < steps, annealed_oracle.noisy(
+            tasks, epsilon, task, known.actor.env_state, given_key),
         in_context.choose(logits, temperature,
                           jax.random.gumbel(own_key, logits.shape)))
-    actor, transition = stepping.step(
-        tasks.env, task, known.actor, action, env_key)
-    inputs = sequence_model.Inputs(
-        actor.obs, transition.action, transition.reward, transition.done)
-    return ((in_context.State(actor, inputs, cache), time + 1),
-            stepping.single(transition))
+    known, transition = in_context.advance(
+        tasks.env, task, known._replace(cache=cache), action, env_key)
+    return (known, time + 1), transition
 
   return types.Learner(
       lambda task, key: (inner.init(task, key), jnp.int32(0)), step)
@@ -132,7 +113,7 @@ def _curves(
     key: chex.PRNGKey,
 ) -> chex.Array:
   """Returns [N, R, given and own episodes] on held-out tasks."""
-  learner = prompted(tasks, model, params, temperature, noisy(tasks, epsilon),
+  learner = prompted(tasks, model, params, temperature, epsilon,
                      _GIVEN * tasks.episode_length)
   episodes = _GIVEN + _EPISODES
   history, _ = histories.generate(

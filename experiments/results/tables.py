@@ -6,6 +6,7 @@ from typing import Any
 from typing import NamedTuple
 
 from adjax import presets
+from adjax.experiment import markdown
 from experiments.results import figures
 
 Rows = dict[str, dict[str, Any]]
@@ -198,10 +199,8 @@ def _markdown(lines: list[Cells]) -> str:
   if not lines:
     return 'No row yet.'
   heads = list(dict.fromkeys(head for cells in lines for head in cells))
-  written = [heads, ['---'] * len(heads)] + [
-      [cells.get(head, '') for head in heads] for cells in lines]
-  return '\n'.join('| ' + ' | '.join(
-      cell.replace('|', r'\|') for cell in cells) + ' |' for cells in written)
+  return markdown.table([heads, *(
+      [cells.get(head, '') for head in heads] for cells in lines)])
 
 
 def _bold(curves: figures.Curves, span: Span) -> str:
