@@ -50,9 +50,10 @@ DARK_ROOM_NOISE = replace(
     data=Data(histories=512, episodes=20, starts='clipped'))
 
 DARK_ROOM_A2C = replace(
-    DARK_ROOM_Q, name='dark_room_a2c', source=actor_critic.A2C,
-    data=Data(histories=4, episodes=20),
-    method=replace(DARK_ROOM_Q.method, updates_per_epoch=600),
+    DARK_ROOM_Q, name='dark_room_a2c',
+    source=replace(actor_critic.A2C, actors=8),
+    data=Data(histories=16, episodes=20, episode_stride=2, starts='clipped'),
+    method=replace(DARK_ROOM_Q.method, updates_per_epoch=1000),
     evaluate=Evaluate(episodes=100))
 
 PRESETS = [
