@@ -206,15 +206,13 @@ def main() -> int:
   from adjax.experiment import specification
   from adjax.experiment import workdir
   from adjax.storage import files
+  from experiments.results import row
   check(experiment)
   before, first = records(given.output), experiment.seed
   record = {
       'date': str(datetime.date.today()), 'brought': given.brought,
       'command': again.command(specification.describe(experiment)),
-      'commit': subprocess.run(
-          ['git', 'describe', '--always', '--dirty', '--exclude=*'],
-          cwd=pathlib.Path(__file__).parent, stdout=subprocess.PIPE, text=True,
-      ).stdout.strip(),
+      'commit': row.commit_of(),
   } | workdir.machine() | race(range(first, first + given.seeds))
   bars = {'cold': given.cold_bar, 'warm': given.warm_bar}
   print('median  ' + '  '.join(f'{name} {record[name]:.1f} s, at most {bar:g}'

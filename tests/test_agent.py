@@ -516,7 +516,7 @@ def test_no_flag_is_left_unread(room, capsys, module, arguments, message):
 
 
 def test_play_is_a_command(capsys):
-  assert command(play, '--goal=4,5', '--num_episodes=2', '--seed=0') == 0
+  assert command(play, '--goal=4,5', '--episodes=2', '--seed=0') == 0
   assert len(capsys.readouterr().out.splitlines()) == 3
   assert command(play, '--pretrained=maze') == 1
   assert capsys.readouterr().err.startswith(

@@ -158,6 +158,9 @@ def test_random_starts_are_uniform():
 def test_equal_environments_share_their_programs():
   assert dark_room.DarkRoom() == dark_room.DarkRoom(dark_room.DARK_ROOM)
   assert hash(dark_room.DarkRoom()) == hash(dark_room.DarkRoom())
+  # Of the same config, but not the same environment.
+  Other = type('Other', (dark_room.DarkRoom,), {})
+  assert Other() == Other() and Other() != dark_room.DarkRoom() != Other()
 
 
 @pytest.mark.parametrize('field, value, allowed', [

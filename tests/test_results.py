@@ -274,7 +274,7 @@ def test_a_row_of_older_code_is_not_of_this_commit(tmp_path, monkeypatch):
 def test_a_row_is_of_a_commit_and_of_one_workdir(monkeypatch):
   monkeypatch.setattr(program, '_DIRTY', types.SimpleNamespace(value=False))
   monkeypatch.setattr(row_lib, 'commit_of', lambda: 'abc-dirty')
-  with pytest.raises(ValueError, match='commit=abc-dirty: must be of a cl'):
+  with pytest.raises(ValueError, match="commit='abc-dirty': must be of a cl"):
     program.main(['add', 'runs/some'])
   for words in (['add'], ['add', 'a', 'b'], ['remove', 'a']):
     with pytest.raises(ValueError, match='must be `add WORKDIR`, or nothing'):
@@ -286,14 +286,17 @@ def test_a_row_that_is_no_longer_its_presets_is_found(tmp_path):
   lines = lambda: [line for line in documents.wrong({'some': row})
                    if line.startswith('some: ')]
   assert lines() == []
-  # A field that came later had its default before.
-  del row['configuration']['data']['starts']
-  assert lines() == []
   row['set']['data.starts'] = 'clipped'
   assert lines() == [
       'some: must have the configuration of its preset; run it again, or '
       "delete it: data.starts: 'uniform' -> 'clipped'"]
   del row['set']['data.starts']
+  # Today's default is not what was there before there was such a field.
+  del row['configuration']['data']['starts']
+  (line,) = lines()
+  assert line.endswith("delete it: data.starts: 'absent' -> 'uniform'")
+  row['configuration']['data']['starts'] = 'uniform'
+  assert lines() == []
   row['configuration']['method']['batch_size'] = 32
   (line,) = lines()
   assert line.endswith('delete it: method.batch_size: 32 -> 16')

@@ -184,7 +184,10 @@ def measure(command):
   commands.append(command)
   return speedrun.outcome({events()!r})
 speedrun.measure = measure
-speedrun.check = lambda experiment: None
+def check(experiment):
+  from experiments.results import row
+  row.commit_of = lambda: 'abc-dirty'
+speedrun.check = check
 try:
   speedrun.start([
       's', '--seeds=2', '--set=data.histories=3', '--set', 'seed=5',
@@ -206,6 +209,7 @@ print(*commands[-1][1:], sep='\\n')
   assert command[4:6] == ['--set=seed=6', '--set=seeds=1']
   record = json.loads(path.read_text())[2]
   assert record['brought'] == 'luck' and record['cold'] == 9
+  assert record['commit'] == 'abc-dirty'
   assert 'data.histories=3' in record['command']
   assert len(record['runs']['warm']) == 2 and record['versions']['jax']
 

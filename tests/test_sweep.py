@@ -24,6 +24,7 @@ from adjax.experiment import run as run_lib
 from adjax.experiment import specification
 from adjax.experiment import sweep
 from adjax.experiment import sweep_table
+from adjax.experiment import workdir as workdir_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -113,6 +114,23 @@ def test_a_folder_is_one_sweeps(tmp_path):
   (tmp_path / 'run' / 'metrics.jsonl').write_text('')
   with pytest.raises(ValueError, match=r'holds metrics\.jsonl of a run; '):
     sweep.claim(str(tmp_path / 'run'), found)
+
+
+def test_a_folder_is_a_runs_or_a_sweeps(tmp_path):
+  found = cells('seed=0,1')
+  claim = lambda name: workdir_lib.claim(
+      str(tmp_path / name), found[0].experiment)
+  sweep.claim(str(tmp_path / 'sweep'), found)
+  with (pytest.raises(ValueError, match=r'^workdir=.*/sweep holds sweep\.json '
+                      'of a sweep; choose another folder for a run$'),
+        claim('sweep')):
+    pass
+  assert sorted(os.listdir(tmp_path / 'sweep')) == ['lock', 'sweep.json']
+  with claim('sweep/000_seed=0'), claim('run'):  # Which holds its lock, too.
+    with pytest.raises(ValueError, match=r'^workdir=.*/run holds config\.json '
+                       'of a run; choose another folder for a sweep$'):
+      sweep.claim(str(tmp_path / 'run'), found)
+    assert sorted(os.listdir(tmp_path / 'run')) == ['config.json', 'lock']
 
 
 def test_sizes_that_do_not_fit_are_told_before_anything_is_written(tmp_path):

@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 from gymnax.environments import spaces as gymnax_spaces
 import jax
@@ -26,6 +27,7 @@ from adjax.methods import rl2
 from adjax.models import lstm
 from adjax.models import sequence_model
 from adjax.models import transformer
+from adjax.storage import components
 from adjax.storage import files
 from adjax.storage import weights
 from tests import tiny
@@ -259,6 +261,25 @@ def test_a_model_of_ones_own_is_found_where_it_can_be_imported(tmp_path):
   with pytest.raises(ValueError, match='its make must need no more of an '
                      'environment than its spaces'):
     weights.model(header)
+
+
+@pytest.mark.parametrize('spec, file, name', [
+    (types.SimpleNamespace(name='pkg.program'), '/pkg/program.py',
+     'pkg.program'),
+    (None, '/some/program.py', 'program'), (None, None, 'notebook')])
+def test_a_class_of_the_program_is_found_without_running_it_again(
+    spec, file, name, monkeypatch):
+  main = types.ModuleType('__main__')
+  main.__spec__, main.Own = spec, dataclasses.make_dataclass(
+      'Own', [('parts', tuple, ())], frozen=True, namespace={
+          '__module__': '__main__'})
+  if file:
+    main.__file__ = file
+  monkeypatch.setitem(sys.modules, '__main__', main)
+  own = main.Own((1, main.Own()))
+  data = components.to_data(own)
+  assert data['kind'] == f'{name}:Own'
+  assert components.from_data(json.loads(json.dumps(data))) == own
 
 
 SPACES = [

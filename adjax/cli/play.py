@@ -2,7 +2,7 @@
 
   adjax play --goal=3,7
   adjax play --pretrained=key_to_door --goal=1,1 --goal=7,2
-  adjax play runs/mine --num_episodes=50 --speed=0
+  adjax play runs/mine --episodes=50 --speed=0
 
 Its weights are frozen: all that it learns is in its context. Of the runs in a
 workdir, those of a grid can be played. Goals are cells x,y, counted from the
@@ -24,7 +24,9 @@ flags.declare_key_flag('seed')
 _GOAL = flags.DEFINE_multi_string(
     'goal', [], 'A cell, as in --goal=3,7; of key_to_door the key, and once '
     'more for the door. Default: drawn at random.')
-_EPISODES = flags.DEFINE_integer('num_episodes', 20, 'How many.', 1)
+# adjax source has one of this name, too.
+_EPISODES = flags.DEFINE_integer(
+    'episodes', 20, 'How many.', 1, allow_override=True)
 _SPEED = flags.DEFINE_float(
     'speed', 20.0, 'Steps a second on a terminal; 0 for as fast as it goes.', 0)
 _TEMPERATURE = flags.DEFINE_float(

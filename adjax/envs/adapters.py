@@ -37,6 +37,7 @@ from adjax import arrays
 from adjax import config as config_lib
 from adjax import spaces
 from adjax import types
+from adjax.envs import equality
 from adjax.envs import gymnax_builtins
 
 try:
@@ -165,7 +166,7 @@ class EnvParams(environment.EnvParams):
   max_steps_in_episode: chex.Numeric = 1
 
 
-class Adapter(environment.Environment):
+class Adapter(equality.OfConfig, environment.Environment):
   """A gymnax environment whose task is in its EnvParams.
 
   Equal configs are equal to jit.
@@ -177,7 +178,7 @@ class Adapter(environment.Environment):
 
   @_as_written()
   def __init__(self, config: Config) -> None:
-    self.config = config
+    self.config: Config = config
     with _named('arguments', config.arguments, 'what its constructor takes'):
       self.inner, self._params = gymnax.make(
           config.env_id, **dict(config.arguments))
@@ -199,12 +200,6 @@ class Adapter(environment.Environment):
       # Asked for again and again, also while tracing.
       self._default = jax.jit(self.sample_task)(jax.random.key(0))
       self._check_step()
-
-  def __eq__(self, other: object) -> bool:
-    return isinstance(other, Adapter) and self.config == other.config
-
-  def __hash__(self) -> int:
-    return hash(self.config)
 
   def _gymnax(self) -> contextlib.AbstractContextManager[None]:
     return _named('env_id', self.config.env_id, 'an environment of gymnax 1.0')

@@ -30,6 +30,7 @@ import numpy as np
 from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
+from adjax.envs import equality
 
 DISTRIBUTIONS = ('odd', 'even', 'uniform')
 
@@ -121,7 +122,7 @@ class Config(config_lib.Checked):
 BANDIT = Config()
 
 
-class Bandit(environment.Environment):
+class Bandit(equality.OfConfig, environment.Environment):
   """The bandit as a gymnax 1.0 environment; equal configs are equal to jit.
 
   Attributes:
@@ -129,13 +130,7 @@ class Bandit(environment.Environment):
   """
 
   def __init__(self, config: Config = BANDIT) -> None:
-    self.config = config
-
-  def __eq__(self, other: object) -> bool:
-    return isinstance(other, Bandit) and self.config == other.config
-
-  def __hash__(self) -> int:
-    return hash(self.config)
+    self.config: Config = config
 
   @property
   def default_params(self) -> EnvParams:

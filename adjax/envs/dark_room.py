@@ -26,6 +26,7 @@ import numpy as np
 from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
+from adjax.envs import equality
 
 # left, right, up, down, no-op, as (x, y) with y growing upwards.
 MOVES = np.array([(-1, 0), (1, 0), (0, 1), (0, -1), (0, 0)], np.int8)
@@ -166,7 +167,7 @@ KEY_TO_DOOR = Config(
     num_train=1024, num_validation=32, num_held_out=32)
 
 
-class DarkRoom(environment.Environment):
+class DarkRoom(equality.OfConfig, environment.Environment):
   """The grid as a gymnax 1.0 environment; equal configs are equal to jit.
 
   Attributes:
@@ -174,13 +175,7 @@ class DarkRoom(environment.Environment):
   """
 
   def __init__(self, config: Config = DARK_ROOM) -> None:
-    self.config = config
-
-  def __eq__(self, other: object) -> bool:
-    return isinstance(other, DarkRoom) and self.config == other.config
-
-  def __hash__(self) -> int:
-    return hash(self.config)
+    self.config: Config = config
 
   @property
   def default_params(self) -> EnvParams:

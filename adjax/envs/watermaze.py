@@ -34,6 +34,7 @@ import numpy as np
 from adjax import arrays
 from adjax import config as config_lib
 from adjax import types
+from adjax.envs import equality
 from adjax.envs import watermaze_view
 
 STEP = 0.1  # Swum in one step.
@@ -176,7 +177,7 @@ class Config(config_lib.Checked):
 WATERMAZE = Config()
 
 
-class Watermaze(environment.Environment):
+class Watermaze(equality.OfConfig, environment.Environment):
   """The pool as a gymnax 1.0 environment; equal configs are equal to jit.
 
   An observation is (x, y, heading, platform x, platform y, raised), and the
@@ -188,14 +189,7 @@ class Watermaze(environment.Environment):
   """
 
   def __init__(self, config: Config = WATERMAZE) -> None:
-    self.config = config
-
-  def __eq__(self, other: object) -> bool:
-    return (isinstance(other, Watermaze) and type(self) is type(other)
-            and self.config == other.config)
-
-  def __hash__(self) -> int:
-    return hash((type(self), self.config))
+    self.config: Config = config
 
   @property
   def default_params(self) -> EnvParams:

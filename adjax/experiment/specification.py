@@ -30,6 +30,7 @@ from adjax.methods import distill
 from adjax.methods import training
 from adjax.models import sequence_model
 from adjax.models import transformer
+from adjax.storage import components as components_lib
 from adjax.storage import files
 
 
@@ -373,30 +374,8 @@ def describe(experiment: Experiment) -> dict[str, Any]:
   for name in _PACKAGES:
     component = getattr(experiment, name)
     if component is not None:
-      config[name] = _describe(component)
+      config[name] = components_lib.to_data(component)
   return config
-
-
-def _describe(value: Any) -> Any:
-  if isinstance(value, tuple):
-    return [_describe(x) for x in value]
-  if not dataclasses.is_dataclass(value):
-    return value
-  return {field.name: _describe(getattr(value, field.name))
-          for field in dataclasses.fields(value)} | {'kind': _kind(type(value))}
-
-
-def _kind(kind: type) -> str:
-  """module:class; of a file that is run or loaded, its stem."""
-  module = kind.__module__
-  found = sys.modules.get(module)
-  spec = getattr(found, '__spec__', None)
-  if module == '__main__' and spec is not None:
-    module = spec.name
-  elif '.' not in module:
-    path = getattr(found, '__file__', None)
-    module = pathlib.Path(path).stem if path else 'notebook'
-  return f'{module}:{kind.__qualname__}'
 
 
 def digests(

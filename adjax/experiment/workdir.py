@@ -48,9 +48,9 @@ def claim(
     this process does.
 
   Raises:
-    ValueError: if it is in use, or holds a run with another config or of other
-      versions, or files that no run has left so, or cannot be written; nothing
-      is changed then.
+    ValueError: if it is in use, or holds a sweep, or a run with another config
+      or of other versions, or files that no run has left so, or cannot be
+      written; nothing is changed then.
   """
   config = specification.describe(experiment)
   own = specification.digests(experiment)
@@ -79,6 +79,9 @@ def _look(
     workdir: str, config: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
   """What a workdir says already: (config.json, {} if none; result or None)."""
+  if os.path.exists(os.path.join(workdir, 'sweep.json')):
+    raise ValueError(f'workdir={workdir} holds sweep.json of a sweep; choose '
+                     'another folder for a run')
   path = os.path.join(workdir, 'config.json')
   saved = {}
   left = [name for name in _TRACES if _holds(os.path.join(workdir, name))]

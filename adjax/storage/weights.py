@@ -8,13 +8,9 @@ every other array is a leaf of the weights, named by its path.
 """
 
 from collections.abc import Mapping
-import dataclasses
 import functools
-import importlib
 import json
 import numbers
-import pathlib
-import sys
 from typing import Any
 
 import jax
@@ -26,6 +22,7 @@ from adjax import config
 from adjax import spaces
 from adjax import types
 from adjax.models import sequence_model
+from adjax.storage import components
 from adjax.storage import files
 
 Header = dict[str, Any]
@@ -89,7 +86,7 @@ def model(header: Header) -> sequence_model.SequenceModel:
 def _model(text: str) -> sequence_model.SequenceModel:
   described, observation, actions = json.loads(text)
   env = spaces.Described(spaces.from_data(observation), actions)
-  made = _component(described)
+  made = components.from_data(described)
   try:
     return made.make(env)
   except AttributeError as error:
@@ -148,45 +145,6 @@ def _structure(made: sequence_model.SequenceModel) -> types.PyTree:
   return jax.eval_shape(
       lambda key: made.init(key, inputs, made.empty_cache(), method='step'),
       jax.random.key(0))
-
-
-def _component(described: Any) -> Any:
-  """What specification.describe described."""
-  if isinstance(described, list):
-    return tuple(map(_component, described))
-  if not isinstance(described, dict):
-    return described
-  fields = {name: _component(x) for name, x in described.items()
-            if name != 'kind'}
-  kind = described['kind']
-  try:
-    return _class(kind)(**fields)
-  except TypeError as error:
-    raise ValueError(f'model={kind}: has other fields than when these weights '
-                     f'were written; {error}') from error
-
-
-def _class(kind: str) -> Any:
-  """The class of a kind, module:class."""
-  module, _, name = kind.partition(':')
-  main: Any = sys.modules['__main__']
-  path = getattr(main, '__file__', None)
-  try:
-    # The program itself is not to be run once more.
-    found = main if module == (pathlib.Path(path).stem if path else 'notebook'
-                               ) else importlib.import_module(module)
-    for part in name.split('.'):
-      found = getattr(found, part)
-  except (ImportError, AttributeError, ValueError) as error:
-    raise ValueError(
-        f'model={kind}: must be a class that can be imported, to act with its '
-        f'weights ({error}); put the file of {module} on PYTHONPATH'
-    ) from error
-  # Whatever a file says, nothing else is called.
-  if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-    raise ValueError(f'model={kind}: must be a frozen dataclass, as all '
-                     'configurations are')
-  return found
 
 
 def _nest(leaves: dict[str, np.ndarray]) -> dict[str, Any] | None:

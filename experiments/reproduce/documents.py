@@ -1,10 +1,8 @@
 """The figures that are committed, the document of them, and whether both are
 what the rows say."""
 
-import difflib
 import json
 import pathlib
-import re
 from typing import Any
 
 from adjax.storage import files
@@ -12,6 +10,7 @@ from experiments.reproduce import cells
 from experiments.reproduce import evaluate
 from experiments.reproduce import figures
 from experiments.reproduce import page
+from experiments.results import marked
 from experiments.results import pack
 
 JSON = dict[str, Any]
@@ -48,11 +47,9 @@ def commit(told: JSON, picture: bytes) -> None:
 
 def remade(text: str, found: dict[str, JSON]) -> str:
   """The document with what is between its markers made anew."""
-  made = '\n\n'.join(_section(stem, told) for stem, told in found.items())
-  return re.sub(
-      r'(<!-- reproduce -->\n).*?(<!-- end -->)',
-      lambda x: f'{x[1]}{_summary(found)}\n\n{made}'.rstrip() + f'\n{x[2]}',
-      text, flags=re.DOTALL)
+  return marked.remade(text, 'reproduce', lambda _: '\n\n'.join([
+      _summary(found),
+      *(_section(stem, told) for stem, told in found.items())]))
 
 
 def _summary(found: dict[str, JSON]) -> str:
@@ -79,8 +76,8 @@ def _section(stem: str, told: JSON) -> str:
 
 def rewrite() -> None:
   """Makes the document's tables anew."""
-  text = DOCUMENT.read_text(encoding='utf-8')
-  DOCUMENT.write_text(remade(text, committed()), encoding='utf-8')
+  found = committed()
+  marked.rewrite(DOCUMENT, lambda text: remade(text, found))
 
 
 def wrong(rows: dict[str, cells.Row]) -> list[str]:
@@ -98,7 +95,4 @@ def wrong(rows: dict[str, cells.Row]) -> list[str]:
                    '--commit --workdir=DIR')
     if not (FOLDER / f'{stem}.png').exists():
       lines.append(f'{stem}: must have a picture beside it')
-  text, name = DOCUMENT.read_text(encoding='utf-8'), DOCUMENT.name
-  return lines + list(difflib.unified_diff(
-      text.splitlines(), remade(text, found).splitlines(), name,
-      f'{name}, as the figures have it', lineterm='', n=0))
+  return lines + marked.wrong(DOCUMENT, lambda text: remade(text, found))

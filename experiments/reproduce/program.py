@@ -58,7 +58,8 @@ def main(asked: Asked) -> int:
   if asked.train and missing:
     from experiments.reproduce import train
     print(plan.text(chosen, size, there(), missing_only=True), flush=True)
-    failed = train.train(missing, size, workdir, _commit(asked))
+    commit = row_lib.clean_commit(asked.allow_dirty) if asked.commit else ''
+    failed = train.train(missing, size, workdir, commit)
   for told in write.figures(chosen, size, workdir, there(), asked.commit):
     print(page.verdicts(told), flush=True)
   print(write.page(workdir))
@@ -67,15 +68,3 @@ def main(asked: Asked) -> int:
                        + '; '.join(f'{name}: {text}'
                                    for name, text in failed.items()))
   return 0
-
-
-def _commit(asked: Asked) -> str:
-  """The commit that new rows are of, if they are to be published; or ''."""
-  if not asked.commit:
-    return ''
-  commit = row_lib.commit_of()
-  config.check('commit', commit,
-               asked.allow_dirty or not commit.endswith('-dirty'),
-               'of a clone whose package is as committed, or with '
-               '--allow_dirty')
-  return commit

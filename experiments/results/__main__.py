@@ -37,10 +37,7 @@ def main(arguments: list[str]) -> int:
     if arguments[0] != 'add' or len(arguments) != 2:
       raise ValueError(f'{" ".join(arguments)}: must be `add WORKDIR`, or '
                        'nothing')
-    commit = row_lib.commit_of()
-    if commit.endswith('-dirty') and not _DIRTY.value:
-      raise ValueError(f'commit={commit}: must be of a clone whose package is '
-                       'as committed, or with --allow_dirty')
+    commit = row_lib.clean_commit(_DIRTY.value)
     row = row_lib.make(arguments[1], _NAME.value, _NOTE.value, _MACHINE.value,
                        _BLOCK.value, commit)
     ours = versions.versions()['adjax']

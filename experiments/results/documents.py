@@ -1,14 +1,9 @@
-"""The documents that have tables of results, and whether they are right.
+"""The documents that have tables of results, and whether they are right."""
 
-What stands between `<!-- results: TABLE -->` and `<!-- end -->` is made, and
-all else is written by hand.
-"""
-
-import difflib
 import pathlib
-import re
 
 from adjax import presets
+from experiments.results import marked
 from experiments.results import row as row_lib
 from experiments.results import tables
 
@@ -18,22 +13,18 @@ DOCUMENTS = 'docs/results.md', 'README.md'
 
 def remade(text: str, rows: tables.Rows) -> str:
   """A document with its tables made anew."""
-  def table(found: re.Match[str]) -> str:
-    if found[1] not in tables.NAMES:
-      raise ValueError(f'results: {found[1]}: must be one of '
-                       + ', '.join(tables.NAMES))
-    return (f'<!-- results: {found[1]} -->\n{tables.of(found[1], rows)}\n'
-            '<!-- end -->')
-  return re.sub(r'<!-- results: (\w+) -->\n.*?<!-- end -->', table, text,
-                flags=re.DOTALL)
+  def table(marker: str) -> str:
+    name = marker.removeprefix('results: ')
+    if name not in tables.NAMES:
+      raise ValueError(f'{marker}: must be one of ' + ', '.join(tables.NAMES))
+    return tables.of(name, rows)
+  return marked.remade(text, r'results: \w+', table)
 
 
 def rewrite(rows: tables.Rows, root: pathlib.Path = ROOT) -> None:
   """Makes the tables of all documents anew."""
   for name in DOCUMENTS:
-    path = root / name
-    path.write_text(remade(path.read_text(encoding='utf-8'), rows),
-                    encoding='utf-8')
+    marked.rewrite(root / name, lambda text: remade(text, rows))
 
 
 def wrong(rows: tables.Rows, root: pathlib.Path = ROOT) -> list[str]:
@@ -54,8 +45,5 @@ def wrong(rows: tables.Rows, root: pathlib.Path = ROOT) -> list[str]:
   found += [f'{name}: must not be in NOT_RUN, as it is no preset'
             for name in tables.NOT_RUN if name not in presets.PRESETS]
   for name in DOCUMENTS:
-    text = (root / name).read_text(encoding='utf-8')
-    found += difflib.unified_diff(
-        text.splitlines(), remade(text, rows).splitlines(), name,
-        f'{name}, as the rows have it', lineterm='', n=0)
+    found += marked.wrong(root / name, lambda text: remade(text, rows))
   return found

@@ -1,6 +1,5 @@
 """A published row: one JSON, made from the workdir of a finished run."""
 
-import dataclasses
 import datetime
 import os
 import pathlib
@@ -146,7 +145,8 @@ def _read(workdir: str) -> tuple[Row, Row, dict[str, np.ndarray]]:
 def differences(row: Row) -> list[str]:
   """How a row's configuration differs from its preset's with what was set.
 
-  A field that came later is as its default, which is what was there before it.
+  So does one in which a field is missing that came since: whoever knows what it
+  was before there was a field adds that to the row's configuration.
 
   Raises:
     ValueError: if there is no such preset any more, or it has no such field.
@@ -154,24 +154,8 @@ def differences(row: Row) -> list[str]:
   made = specification.override(
       presets.get(row['experiment'], row['size']),
       [f'{field}={text}' for field, text in row['set'].items()])
-  old, new = (config_lib.flatten(x) for x in (
-      row['configuration'], specification.describe(made)))
   return config_lib.differences(
-      {name: x for name, x in _defaults(made).items() if name in new} | old,
-      new)
-
-
-def _defaults(component: Any, prefix: str = '') -> dict[str, Any]:
-  """{'a.b': default} of the fields of a configuration that have one."""
-  found: dict[str, Any] = {}
-  for field in dataclasses.fields(component):
-    value, name = getattr(component, field.name), prefix + field.name
-    if dataclasses.is_dataclass(value):
-      found |= _defaults(value, f'{name}.')
-    elif field.default is not dataclasses.MISSING:
-      default = field.default
-      found[name] = list(default) if isinstance(default, tuple) else default
-  return found
+      row['configuration'], specification.describe(made))
 
 
 def commit_of(folder: pathlib.Path = FOLDER.parent) -> str:
@@ -186,6 +170,16 @@ def commit_of(folder: pathlib.Path = FOLDER.parent) -> str:
   top = git('rev-parse', '--show-toplevel')
   changed = git('status', '--porcelain', '--', f'{top}/adjax')
   return git('rev-parse', 'HEAD') + '-dirty' * bool(changed)
+
+
+def clean_commit(allow_dirty: bool) -> str:
+  """That of this clone; refused if the package was changed, unless allowed."""
+  commit = commit_of()
+  config_lib.check('commit', commit,
+                   allow_dirty or not commit.endswith('-dirty'),
+                   'of a clone whose package is as committed, or with '
+                   '--allow_dirty')
+  return commit
 
 
 def identity(config: dict[str, Any]) -> Row:
