@@ -34,6 +34,6 @@ HARD_A2C = replace(
 
 PRESETS = [
     HARD, HARD_RMAX, HARD_A2C, variants.experts(HARD, 70, 35),
-    variants.online(HARD, epochs=10, updates_per_epoch=100, episodes=20,
+    variants.online(HARD, epochs=10, updates_per_epoch=20, episodes=20,
                     entropy=0.03, final_entropy=0.01, reward_scale=1.0),
 ]

@@ -42,7 +42,7 @@ KEY_TO_DOOR_A2C = replace(
 PRESETS = [
     KEY_TO_DOOR, KEY_TO_DOOR_Q, KEY_TO_DOOR_A2C,
     variants.experts(KEY_TO_DOOR, 24, 12),
-    variants.online(KEY_TO_DOOR, epochs=10, updates_per_epoch=100, episodes=8,
+    variants.online(KEY_TO_DOOR, epochs=10, updates_per_epoch=20, episodes=8,
                     entropy=0.03, final_entropy=0.01, reward_scale=1.0),
     variants.recurrent(KEY_TO_DOOR, layers=2, width=128),
 ]

@@ -40,6 +40,6 @@ PRESETS = [
     WATERMAZE, WATERMAZE_SECTOR, WATERMAZE_DQN,
     variants.experts(WATERMAZE, 24, 12),
     variants.online(
-        WATERMAZE, epochs=10, updates_per_epoch=50, trials=32, episodes=3,
+        WATERMAZE, epochs=10, updates_per_epoch=20, trials=32, episodes=3,
         entropy=0.03, final_entropy=0.01, reward_scale=1.0),
 ]
