@@ -79,23 +79,27 @@ def results_of(**rows):
   return cells.Results('cpu', {named[name]: row for name, row in rows.items()})
 
 
-# {name of a row: sets that it has besides}.
-PROMPTS = [prompt.name_of(share) for share in prompt.SHARES]
-MORE = {'dark_room_q': [*PROMPTS, *attention.KINDS], 'dark_room_ed': PROMPTS,
-        'key_to_door_q': [*attention.KINDS]}
+def sets_asked_for():
+  """{name of a row: the sets of tasks that figures draw of it}."""
+  found = {}
+  for figure in figures.FIGURES.values():
+    for pick in figure._picks():
+      found.setdefault(cells.identity(pick.cell, 'cpu')['name'], {
+          'held_out': None})[pick.tasks] = None
+  return found
 
 
 def everything():
   """A planted row of each cell of each figure."""
-  rows = {}
+  rows, asked = {}, sets_asked_for()
   for figure in figures.FIGURES.values():
     for i, which in enumerate(figure.cells):
       experiment = which.experiment('cpu')
-      sets = ['held_out'] + ['even', 'uniform'] * which.preset.startswith(
-          'bandit') + MORE.get(cells.identity(which, 'cpu')['name'], [])
-      ed = which.preset.endswith('_ed')
-      share = (rising(.3, .33, experiment.evaluate.episodes) if ed else
-               rising(.1, .97 - .04 * i, experiment.evaluate.episodes))
+      sets = [*asked[cells.identity(which, 'cpu')['name']], *(
+          ['even'] * which.preset.startswith('bandit'))]
+      episodes = 1000 if 'long' in sets else experiment.evaluate.episodes
+      share = (rising(.3, .33, episodes) if which.preset.endswith('_ed') else
+               rising(.1, .97 - .04 * i, episodes))
       actors = getattr(experiment.source, 'actors', 1)
       row = planted(which, share, experiment.seeds, rising(
           .1, .9, len(share)), actors, .8 * share + .1, sets, seed=i)
@@ -593,9 +597,10 @@ def test_what_is_missing_is_told_with_how_long_it_takes(clone, capsys):
   assert run(figure='tasks', dry_run=True) == 0
   said = capsys.readouterr().out
   assert said.splitlines()[1] == (
-      '  key_to_door_num_train_1_histories_2048: missing, about 2 minutes')
+      '  key_to_door_num_train_1_histories_2048_updates_per_epoch_100: '
+      'missing, about 2 minutes')
   assert said.endswith(
-      '5 runs, 4 of them missing: about 8 minutes for 4 of these\n')
+      '5 runs, 5 of them missing: about 10 minutes for 5 of these\n')
 
 
 def test_what_is_missing_is_run_and_what_fails_stops_no_other(

@@ -14,7 +14,7 @@ import numpy as np
 from adjax import types
 from adjax.models import in_context
 from adjax.page import rollouts
-from adjax.storage import weights
+from experiments.reproduce import trained
 from experiments.results import pack
 
 # {set of a row: what its steps are}.
@@ -23,13 +23,11 @@ KINDS = {'attention_reward': 'after a reward',
          'attention_before': 'of earlier episodes'}
 
 
-def sets(workdir: str) -> dict[str, dict[str, Any]]:
+def sets(run: trained.Trained) -> dict[str, dict[str, Any]]:
   """{name: set of a row} of a finished run: multiples [1, N, 1, E]."""
-  header, nested = weights.load(os.path.join(workdir, 'weights.npz'))
-  _, found = rollouts.read(os.path.join(workdir, 'rollouts.npz'))
-  model, params = weights.model(header), weights.params(header, nested)
-  looks = jax.jit(lambda history: model.apply(
-      params, in_context.inputs_of(history), method='attention'))
+  _, found = rollouts.read(os.path.join(run.workdir, 'rollouts.npz'))
+  looks = jax.jit(lambda history: run.setup.model.apply(
+      run.params[0], in_context.inputs_of(history), method='attention'))
   multiples: dict[str, list[np.ndarray]] = {name: [] for name in KINDS}
   for obs, action, reward, done in zip(
       *(found[name] for name in types.History._fields), strict=True):

@@ -25,22 +25,33 @@ def sets(folder: str, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
   from adjax.experiment import specification
   from experiments.reproduce import attention
   from experiments.reproduce import cells
+  from experiments.reproduce import changes
+  from experiments.reproduce import evaluations
   from experiments.reproduce import prompt
+  from experiments.reproduce import trained
   from experiments.reproduce.figures import attention as attention_figure
+  from experiments.reproduce.figures import extrapolation
+  from experiments.reproduce.figures import greedy
+  from experiments.reproduce.figures import long
   from experiments.reproduce.figures import prompt as prompt_figure
   from experiments.results import row as row_lib
   told = row_lib.identity(config)
-  experiment = specification.override(
+  # Runs that a figure asks for more of, and what makes that.
+  asked = ((prompt_figure.CELLS, prompt.sets),
+           (attention_figure.CELLS, attention.sets),
+           (greedy.CELLS, evaluations.temperatures),
+           (long.CELLS, evaluations.long),
+           (extrapolation.PERMUTED, changes.permuted),
+           (extrapolation.MOVED, changes.moved))
+  makers = [make for wanted, make in asked if cells.key(told) in {
+      cells.key(cells.identity(which, told['size']))
+      for which in wanted.values()}]
+  if not makers:
+    return {}
+  run = trained.load(folder, specification.override(
       presets.get(told['experiment'], told['size']),
-      [f'{field}={text}' for field, text in told['set'].items()])
-  is_one = lambda which: cells.key(
-      cells.identity(which, told['size'])) == cells.key(told)
-  found: dict[str, dict[str, Any]] = {}
-  if any(map(is_one, prompt_figure.CELLS.values())):
-    found |= prompt.sets(folder, experiment)
-  if any(map(is_one, attention_figure.CELLS.values())):
-    found |= attention.sets(folder)
-  return found
+      [f'{field}={text}' for field, text in told['set'].items()]))
+  return {name: found for make in makers for name, found in make(run).items()}
 
 
 def main(arguments: list[str]) -> int:

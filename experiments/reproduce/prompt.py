@@ -5,8 +5,6 @@ of a policy that earns 5 to 95 % of the optimum: it takes an action at random
 now and then.
 """
 
-import functools
-import os
 from typing import Any
 
 import chex
@@ -15,47 +13,41 @@ import jax.numpy as jnp
 import numpy as np
 
 from adjax import histories
-from adjax import metrics
 from adjax import types
 from adjax.experiment import report
-from adjax.experiment import specification
 from adjax.learners import annealed_oracle
 from adjax.learners import stepping
 from adjax.models import in_context
 from adjax.models import sequence_model
-from adjax.storage import weights
-from experiments.results import pack
+from experiments.reproduce import trained
 
 SHARES = 5, 25, 50, 75, 95
 # Episodes of somebody else, of the model, and runs on each task.
 _GIVEN, _EPISODES, _RUNS = 10, 50, 8
+
 
 def name_of(share: int) -> str:
   """Of the set of tasks that begin so."""
   return f'prompt_{share}'
 
 
-def sets(
-    workdir: str, experiment: specification.Experiment
-) -> dict[str, dict[str, Any]]:
+def sets(run: trained.Trained) -> dict[str, dict[str, Any]]:
   """{name: set of a row} of a finished run's weights after each policy."""
-  tasks = experiment.tasks.make()
-  header, nested = weights.load(os.path.join(workdir, 'weights.npz'))
-  made = weights.model(header)
-  key = jax.random.key(experiment.seed)
+  tasks = run.tasks
   optimum = report.optimum(tasks, tasks.held_out)
   assert optimum is not None and tasks.optimal_policy is not None
-  curves = jax.jit(functools.partial(
-      _curves, tasks, made, experiment.evaluate.temperature))
+  learner_of = lambda params, epsilon: prompted(
+      tasks, run.setup.model, params, run.evaluate.temperature, epsilon,
+      _GIVEN * tasks.episode_length)
+  curves = trained.curves(
+      run, learner_of, tasks.held_out, _RUNS, _GIVEN + _EPISODES)
   found = {}
+  key = jax.random.key(run.setup.experiment.seed)
   for share, epsilon in zip(SHARES, noises(tasks, key), strict=True):
-    returns = np.stack([np.asarray(curves(
-        weights.params(header, nested, seed), epsilon, key))
-                        for seed in range(header['seeds'])])
-    found[name_of(share)] = {
-        'optimum': optimum.tolist(), 'noise': round(epsilon, 4),
-        'given': round(float(returns[..., :_GIVEN].mean() / optimum.mean()), 4),
-        'returns': pack.pack(returns[..., _GIVEN:])}
+    returns = curves(epsilon)
+    found[name_of(share)] = trained.as_set(run, returns[..., _GIVEN:]) | {
+        'noise': round(epsilon, 4),
+        'given': round(float(returns[..., :_GIVEN].mean() / optimum.mean()), 4)}
   return found
 
 
@@ -105,17 +97,3 @@ def prompted(
 
   return types.Learner(
       lambda task, key: (inner.init(task, key), jnp.int32(0)), step)
-
-
-def _curves(
-    tasks: types.TaskDistribution, model: sequence_model.SequenceModel,
-    temperature: float, params: types.PyTree, epsilon: chex.Array,
-    key: chex.PRNGKey,
-) -> chex.Array:
-  """Returns [N, R, given and own episodes] on held-out tasks."""
-  learner = prompted(tasks, model, params, temperature, epsilon,
-                     _GIVEN * tasks.episode_length)
-  episodes = _GIVEN + _EPISODES
-  history, _ = histories.generate(
-      learner, tasks.held_out, key, _RUNS, episodes * tasks.episode_length)
-  return metrics.learning_curves(history.reward, history.done, episodes)

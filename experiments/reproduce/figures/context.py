@@ -2,7 +2,6 @@
 
 import math
 
-from experiments.reproduce import cells
 from experiments.reproduce import figure
 from experiments.reproduce.figures import varied
 
@@ -17,7 +16,7 @@ def _varied(window: int, theirs: str) -> varied.Varied:
   reach = _LAYERS * (window - 1) + 1
   return varied.Varied(
       f'{reach / _EPISODE:.1f}', f'{reach} steps',
-      cells.cell('key_to_door_q', f'model.window={window}'),
+      varied.key_to_door(f'model.window={window}'),
       theirs and f'context/{theirs}')
 
 
@@ -30,7 +29,7 @@ FIGURE = figure.Figure(
     'Contexts in steps, an episode being 50: a window of W steps reaches '
     '4 (W - 1) + 1 steps through four layers, which is what is counted here. '
     'Right: late returns; an open point is a context of the paper as long (up '
-    'to a step), in episode 1000. From tabular Q.',
+    'to a step), in episode 1000. From posterior sampling.',
     varied.panels(tuple(_RUNS.values()), 'context, in episodes'), 2,
     (varied.improves(_RUNS[6], '0.4 episodes of context do not learn',
                      -math.inf, 0.1),

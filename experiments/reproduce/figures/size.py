@@ -1,11 +1,10 @@
 """Figure 12: width, layers and heads, in Key-to-Door."""
 
-from experiments.reproduce import cells
 from experiments.reproduce import claims
 from experiments.reproduce import figure
 from experiments.reproduce import measure
+from experiments.reproduce.figures import varied
 
-_PRESET = 'key_to_door'
 # {field: {value: the paper's return after 300 episodes, of 2}}. 64 wide, four
 # layers and four heads are the paper's, where one of them is varied.
 _VARIED: dict[str, dict[int, float | None]] = {
@@ -15,7 +14,7 @@ _VARIED: dict[str, dict[int, float | None]] = {
 
 
 def _pick(field: str, value: int) -> measure.Pick:
-  return measure.Pick(cells.cell(_PRESET, f'model.{field}={value}'))
+  return measure.Pick(varied.key_to_door(f'model.{field}={value}'))
 
 
 def _panel(field: str) -> figure.Places:

@@ -2,7 +2,6 @@
 
 import math
 
-from experiments.reproduce import cells
 from experiments.reproduce import figure
 from experiments.reproduce.figures import varied
 
@@ -11,8 +10,8 @@ _HISTORIES = 2048
 # {tasks: those of the paper that are near}.
 _TASKS = {1: '1', 8: '9', 64: '75', 256: '303', 1024: '1212'}
 _RUNS = {number: varied.Varied(
-    str(number), f'{number} task{"s" * (number > 1)}', cells.cell(
-        'key_to_door', f'tasks.num_train={number}',
+    str(number), f'{number} task{"s" * (number > 1)}', varied.key_to_door(
+        f'tasks.num_train={number}',
         f'data.histories={_HISTORIES // number}'), f'tasks/{theirs}')
          for number, theirs in _TASKS.items()}
 _NONE = 'no in-context learning of others'
