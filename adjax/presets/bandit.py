@@ -26,7 +26,7 @@ BANDIT_THOMPSON = replace(
     BANDIT, name='bandit_thompson', source=thompson.Config())
 
 PRESETS = [
-    BANDIT, BANDIT_THOMPSON, variants.experts(BANDIT, 200, 100),
+    BANDIT, BANDIT_THOMPSON, variants.experts(BANDIT, 1000, 100),
     variants.online(
         BANDIT, epochs=10, updates_per_epoch=60, trials=256, episodes=100,
         reward_scale=1.0, entropy=0.03),
