@@ -33,7 +33,7 @@ HARD_A2C = replace(
     data=Data(histories=2, episodes=40, episode_stride=2, starts='mixture'))
 
 PRESETS = [
-    HARD, HARD_RMAX, HARD_A2C, variants.experts(HARD, 70, 35),
+    HARD, HARD_RMAX, HARD_A2C, variants.experts(HARD, 150, 35, 32),
     variants.online(HARD, epochs=10, updates_per_epoch=20, episodes=20,
                     entropy=0.03, final_entropy=0.01, reward_scale=1.0),
 ]

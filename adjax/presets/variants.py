@@ -13,19 +13,23 @@ from adjax.models import transformer
 Preset = experiment.Experiment
 
 
-def experts(preset: Preset, episodes: int, last_episodes: int) -> Preset:
+def experts(
+    preset: Preset, episodes: int, last_episodes: int, histories: int = 0
+) -> Preset:
   """Expert distillation: the end of the histories instead of the whole.
 
   Args:
     preset: whose histories.
-    episodes: of a history.
+    episodes: of a history; so many that no source still searches at its end.
     last_episodes: how many of these are distilled.
+    histories: on a task; 0 for as many as the preset's.
   """
   assert preset.data is not None
   return dataclasses.replace(
       preset, name=f'{preset.name}_ed', seeds=1,
       data=dataclasses.replace(
-          preset.data, episodes=episodes, last_episodes=last_episodes))
+          preset.data, episodes=episodes, last_episodes=last_episodes,
+          histories=histories or preset.data.histories))
 
 
 def online(preset: Preset, **fields: Any) -> Preset:
