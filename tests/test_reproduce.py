@@ -30,8 +30,12 @@ from experiments.reproduce import paper
 from experiments.reproduce import plan
 from experiments.reproduce import program
 from experiments.reproduce import prompt
+from experiments.reproduce import sets as sets_lib
 from experiments.reproduce import train
 from experiments.reproduce.figures import context
+from experiments.reproduce.figures import extrapolation
+from experiments.reproduce.figures import rooms
+from experiments.reproduce.figures import varied
 from experiments.results import pack
 from experiments.results import row as row_lib
 
@@ -79,24 +83,15 @@ def results_of(**rows):
   return cells.Results('cpu', {named[name]: row for name, row in rows.items()})
 
 
-def sets_asked_for():
-  """{name of a row: the sets of tasks that figures draw of it}."""
-  found = {}
-  for figure in figures.FIGURES.values():
-    for pick in figure._picks():
-      found.setdefault(cells.identity(pick.cell, 'cpu')['name'], {
-          'held_out': None})[pick.tasks] = None
-  return found
-
-
 def everything():
   """A planted row of each cell of each figure."""
-  rows, asked = {}, sets_asked_for()
+  rows = {}
   for figure in figures.FIGURES.values():
     for i, which in enumerate(figure.cells):
       experiment = which.experiment('cpu')
-      sets = [*asked[cells.identity(which, 'cpu')['name']], *(
-          ['even'] * which.preset.startswith('bandit'))]
+      sets = {'held_out', *sets_lib.wanted(cells.identity(which, 'cpu'))}
+      # A row of bandits always has it.
+      sets |= {'even'} if which.preset.startswith('bandit') else set()
       episodes = 1000 if 'long' in sets else experiment.evaluate.episodes
       share = (rising(.3, .33, episodes) if which.preset.endswith('_ed') else
                rising(.1, .97 - .04 * i, episodes))
@@ -158,9 +153,25 @@ def test_cells_are_runs_with_names_of_their_own(size):
                   size)))['size'] != size]
 
 
-def test_contexts_are_of_as_many_layers_as_is_said():
+def test_runs_are_as_captions_say():
   for which in figures.FIGURES['context'].cells:
     assert which.experiment('cpu').model.layers == context._LAYERS
+  for moved in extrapolation._MOVED.values():
+    experiment = moved.cell.experiment('cpu')
+    assert experiment.model.window == (
+        moved.window * experiment.tasks.episode_length)
+  updates = lambda x: x.method.epochs * x.method.updates_per_epoch
+  for name in 'context', 'tasks', 'masking', 'smoothing', 'size':
+    assert varied.HALF in figures.FIGURES[name].caption
+    for which in figures.FIGURES[name].cells:
+      assert 2 * updates(which.experiment('cpu')) == updates(
+          cells.cell(which.preset).experiment('cpu'))
+
+
+def test_the_paper_itself_is_as_flat_as_is_asked():
+  for room in rooms.ROOMS:
+    theirs = paper.curve(f'{room.name}/ED')[1]
+    assert theirs[-1] - theirs[0] < room.flat
 
 
 def test_a_run_is_shared_by_figures():
@@ -228,6 +239,19 @@ def test_a_claim_holds_does_not_or_cannot_be_told():
       (.1, .3, 1, True), (-.1, .5, 1, None), (.1, .3, .25, None),
       (.1, .3, .1, False), (-.3, -.1, 1, False), (np.nan, np.nan, 1, None)):
     assert evaluate.verdict(effect(low, high), 0, below) is verdict
+
+
+def test_what_was_never_learnt_is_not_kept():
+  figure = figures.FIGURES['long']
+  kept = figure.claims[len(figure.cells)]
+  assert 'keeps' in kept.claim
+  row = lambda end: planted(figure.cells[0], rising(.1, end, 1000),
+                            sets=('held_out', 'long'))
+  verdict = lambda end: evaluate._claim(kept, cells.Results(
+      'cpu', {figure.cells[0]: row(end)}))
+  assert verdict(.9)['holds'] is True
+  nothing = verdict(.1)
+  assert nothing['holds'] is None and 'too little' in nothing['missing']
 
 
 def test_levels_are_those_of_the_tables_of_results():
@@ -309,6 +333,14 @@ def test_differences_are_paired_by_task():
              + half(rest[0].mean(1), 4.3027)**2)
   apart = measure.difference(results_of(cell=a, other=b), *picks)
   assert apart.high - apart.value == pytest.approx(squares**.5, rel=1e-3)
+
+
+def test_of_two_references_there_are_no_seeds():
+  found = measure.difference(
+      results_of(cell=planted(CELL, rising(.1, .9), 3)),
+      measure.Pick(CELL, 'source'), measure.Pick(
+          CELL, 'random_walk_with_memory'))
+  assert found.over == 'tasks'
 
 
 def test_intervals_of_differences_cover(monkeypatch):
@@ -396,6 +428,23 @@ def test_a_curve_is_of_means_over_ever_more_episodes():
       x[a:b].mean() / OPTIMUM.mean() for a, b in (
           itertools.pairwise(edges))], abs=1e-4)
   assert line['x'][0] == 1 and line['over'] == 'tasks'
+
+
+def test_no_mean_is_over_what_is_before_and_after():
+  """Where tasks become others: nothing before, all after."""
+  share = np.where(np.arange(60) < 20, 0.0, 1.0)
+  row = planted(CELL, share)
+  row['sets']['held_out']['returns'] = pack.pack(
+      OPTIMUM[:, None, None] * np.tile(share, (1, 6, 4, 1)))
+  curve = figure_lib.Curve('AD', 'ad', measure.Pick(CELL))
+  means = {}
+  for edge in 0, 20:
+    panel = evaluate._panel(figure_lib.Curves('', (curve,), edge=edge),
+                            results_of(cell=row))
+    assert panel['edge'] == edge
+    means[edge] = set(panel['lines'][0]['mean'])
+  assert means[20] == {0, 1} < means[0]
+  assert evaluate.bins(10, 20)[-1] == 10
 
 
 def test_the_table_says_what_the_returns_do():
@@ -573,6 +622,18 @@ def test_a_figure_of_no_run_is_not_committed(clone):
   assert 'No figure yet.' in documents.DOCUMENT.read_text()
 
 
+def test_a_figure_that_tells_nothing_any_more_is_removed(clone):
+  commit = lambda: run(figure='lstm', workdir=str(clone / 'work'), train=False,
+                       commit=True)
+  assert commit() == 0 and len(list(documents.FOLDER.glob('lstm.*'))) == 2
+  for path in row_lib.FOLDER.glob('key_to_door*'):
+    path.unlink()
+  assert run(check=True) == 1
+  assert commit() == 0 and not list(documents.FOLDER.glob('*'))
+  assert 'No figure yet.' in documents.DOCUMENT.read_text()
+  assert run(check=True) == 0
+
+
 def test_what_the_rows_no_longer_say_is_found(clone, capsys):
   run(figure='lstm', workdir=str(clone / 'work'), commit=True)
   row = planted(cells.cell('key_to_door'), rising(.1, .5, 30), seed=1)
@@ -616,7 +677,7 @@ def test_what_is_missing_is_run_and_what_fails_stops_no_other(
 
   monkeypatch.setattr(train.run, 'run', fake)
   monkeypatch.setattr(
-      train.more, 'sets', lambda folder, config: {})
+      train.sets, 'more', lambda folder, config: {})
   monkeypatch.setattr(
       train.row_lib, 'make', lambda folder, block, commit: FULL[
           folder.rpartition('/')[2]] | {'commit': commit})

@@ -179,7 +179,7 @@ KERNEL = 'params/head/kernel'
      'configured, and are of shape [2, 7, 5]'),
     (told_model(width=16), 'must be of shape [2, '),
     (told_model(depth=2), 'model=adjax.models.transformer:Config: has other '
-     'fields than when these weights were written'),
+     'fields than when it was written'),
     (told_model(width=7), 'width=7: must be a multiple of twice heads=1'),
     (told_model(kind='nowhere:Config'), 'model=nowhere:Config: must be a class '
      'that can be imported'),
@@ -279,7 +279,8 @@ def test_a_class_of_the_program_is_found_without_running_it_again(
   own = main.Own((1, main.Own()))
   data = components.to_data(own)
   assert data['kind'] == f'{name}:Own'
-  assert components.from_data(json.loads(json.dumps(data))) == own
+  assert components.from_data(
+      json.loads(json.dumps(data)), 'model') == own
 
 
 SPACES = [

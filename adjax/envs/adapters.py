@@ -166,7 +166,7 @@ class EnvParams(environment.EnvParams):
   max_steps_in_episode: chex.Numeric = 1
 
 
-class Adapter(equality.OfConfig, environment.Environment):
+class Adapter(equality.EqualByConfig, environment.Environment):
   """A gymnax environment whose task is in its EnvParams.
 
   Equal configs are equal to jit.

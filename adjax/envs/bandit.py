@@ -122,7 +122,7 @@ class Config(config_lib.Checked):
 BANDIT = Config()
 
 
-class Bandit(equality.OfConfig, environment.Environment):
+class Bandit(equality.EqualByConfig, environment.Environment):
   """The bandit as a gymnax 1.0 environment; equal configs are equal to jit.
 
   Attributes:

@@ -167,7 +167,7 @@ KEY_TO_DOOR = Config(
     num_train=1024, num_validation=32, num_held_out=32)
 
 
-class DarkRoom(equality.OfConfig, environment.Environment):
+class DarkRoom(equality.EqualByConfig, environment.Environment):
   """The grid as a gymnax 1.0 environment; equal configs are equal to jit.
 
   Attributes:

@@ -3,7 +3,7 @@
 from typing import Any
 
 
-class OfConfig:
+class EqualByConfig:
   """An environment made from its config alone: equal if class and config are.
 
   Attributes:
@@ -12,7 +12,7 @@ class OfConfig:
   config: Any
 
   def __eq__(self, other: object) -> bool:
-    return (isinstance(other, OfConfig) and type(self) is type(other)
+    return (isinstance(other, EqualByConfig) and type(self) is type(other)
             and self.config == other.config)
 
   def __hash__(self) -> int:

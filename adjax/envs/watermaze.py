@@ -177,7 +177,7 @@ class Config(config_lib.Checked):
 WATERMAZE = Config()
 
 
-class Watermaze(equality.OfConfig, environment.Environment):
+class Watermaze(equality.EqualByConfig, environment.Environment):
   """The pool as a gymnax 1.0 environment; equal configs are equal to jit.
 
   An observation is (x, y, heading, platform x, platform y, raised), and the

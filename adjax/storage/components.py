@@ -22,23 +22,28 @@ def to_data(value: Any) -> Any:
               'kind': f'{_module(kind.__module__)}:{kind.__qualname__}'}
 
 
-def from_data(data: Any) -> Any:
-  """What to_data described, which is of a model.
+def from_data(data: Any, field: str) -> Any:
+  """What to_data described.
+
+  Args:
+    data: that.
+    field: what errors call it.
 
   Raises:
     ValueError: if its class cannot be found, or has other fields by now.
   """
   if isinstance(data, list):
-    return tuple(map(from_data, data))
+    return tuple(from_data(x, field) for x in data)
   if not isinstance(data, dict):
     return data
-  fields = {name: from_data(x) for name, x in data.items() if name != 'kind'}
+  fields = {name: from_data(x, field) for name, x in data.items()
+            if name != 'kind'}
   kind = data['kind']
   try:
-    return _class(kind)(**fields)
+    return _class(kind, field)(**fields)
   except TypeError as error:
-    raise ValueError(f'model={kind}: has other fields than when these weights '
-                     f'were written; {error}') from error
+    raise ValueError(f'{field}={kind}: has other fields than when it was '
+                     f'written; {error}') from error
 
 
 def _module(name: str) -> str:
@@ -53,8 +58,8 @@ def _module(name: str) -> str:
   return pathlib.Path(path).stem if path else 'notebook'
 
 
-def _class(kind: str) -> Any:
-  """The class of a kind."""
+def _class(kind: str, field: str) -> Any:
+  """The class of a kind, as a field has it."""
   module, _, name = kind.partition(':')
   try:
     # The program itself is not to be run once more.
@@ -64,11 +69,11 @@ def _class(kind: str) -> Any:
       found = getattr(found, part)
   except (ImportError, AttributeError, ValueError) as error:
     raise ValueError(
-        f'model={kind}: must be a class that can be imported, to act with its '
-        f'weights ({error}); put the file of {module} on PYTHONPATH'
+        f'{field}={kind}: must be a class that can be imported ({error}); put '
+        f'the file of {module} on PYTHONPATH'
     ) from error
   # Whatever a file says, nothing else is called.
   if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-    raise ValueError(f'model={kind}: must be a frozen dataclass, as all '
+    raise ValueError(f'{field}={kind}: must be a frozen dataclass, as all '
                      'configurations are')
   return found

@@ -86,7 +86,7 @@ def model(header: Header) -> sequence_model.SequenceModel:
 def _model(text: str) -> sequence_model.SequenceModel:
   described, observation, actions = json.loads(text)
   env = spaces.Described(spaces.from_data(observation), actions)
-  made = components.from_data(described)
+  made = components.from_data(described, 'model')
   try:
     return made.make(env)
   except AttributeError as error:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from adjax import config
 from adjax import histories
 from adjax import metrics
 from adjax import types
@@ -29,12 +30,13 @@ def permuted(run: trained.Trained) -> dict[str, dict[str, Any]]:
   """{'permuted': set of a row}: of each held-out task in a way of its own."""
   held_out = run.tasks.held_out
   tasks = held_out, jnp.asarray(permutations(
-      types.num_tasks(held_out), stepping.num_actions(run.tasks.env)))
+      types.num_tasks(held_out), stepping.num_actions(run.tasks.env),
+      run.setup.experiment.seed))
   learner_of = lambda params: in_context.in_context(
-      Permuted(run.tasks.env), run.setup.model, params,
+      PermutedActions(run.tasks.env), run.setup.model, params,
       run.evaluate.temperature)
-  return {'permuted': trained.as_set(run, trained.curves(
-      run, learner_of, tasks, _RUNS, run.evaluate.episodes)())}
+  return {'permuted': trained.as_set(run, trained.returns(
+      run, learner_of, tasks, _RUNS, run.evaluate.episodes))}
 
 
 def moved(run: trained.Trained) -> dict[str, dict[str, Any]]:
@@ -54,24 +56,24 @@ def moved(run: trained.Trained) -> dict[str, dict[str, Any]]:
 
   def reference(learner: types.Learner) -> dict[str, Any]:
     history, _ = histories.generate(
-        moving(learner, steps), pairs, run.setup.keys.references, _RUNS,
-        _EPISODES * tasks.episode_length)
+        switch_task_after(learner, steps), pairs, run.setup.keys.references,
+        _RUNS, _EPISODES * tasks.episode_length)
     mean = by_task(np.asarray(metrics.learning_curves(
         history.reward, history.done, _EPISODES))).mean(1, np.float64)
     return {'return_mean': mean.mean(0).round(4).tolist(),
             'per_task': pack.pack(mean)}
 
   assert source is not None
-  learner_of = lambda params: moving(
+  learner_of = lambda params: switch_task_after(
       run.setup.trainer.learner(params, run.evaluate.temperature), steps)
-  returns = trained.curves(run, learner_of, pairs, _RUNS, _EPISODES)()
+  returns = trained.returns(run, learner_of, pairs, _RUNS, _EPISODES)
   return {'moved': trained.as_set(run, by_task(returns)) | {
       'source': reference(source), 'random_walk_with_memory': reference(
           references.random_walk_with_memory(tasks))}}
 
 
 @dataclasses.dataclass(frozen=True)
-class Permuted:
+class PermutedActions:
   """An environment whose actions have traded places.
 
   A task is a task of the environment, and which of its actions [A] each action
@@ -108,9 +110,9 @@ class Permuted:
     return self.env.step(key, state, permutation[action], task)
 
 
-def permutations(num: int, actions: int) -> np.ndarray:
+def permutations(num: int, actions: int, seed: int) -> np.ndarray:
   """Permutations [num, A] in which each action is another."""
-  rng = np.random.default_rng(0)
+  rng = np.random.default_rng(seed)
   found: list[np.ndarray] = []
   while len(found) < num:
     drawn = rng.permutation(actions)
@@ -119,16 +121,22 @@ def permutations(num: int, actions: int) -> np.ndarray:
   return np.stack(found)
 
 
-def moving(learner: types.Learner, steps: int) -> types.Learner:
+def switch_task_after(learner: types.Learner, steps: int) -> types.Learner:
   """A learner whose task becomes another, which it is not told.
+
+  Where an episode ends with the last of these steps, the reset after it is
+  still the first task's.
 
   Args:
     learner: a learner.
-    steps: after how many.
+    steps: after how many; a multiple of its steps_per_call.
 
   Returns:
     One of pairs of tasks: the first, and that which it becomes.
   """
+  config.check('steps', steps, steps % learner.steps_per_call == 0,
+               f'a multiple of steps_per_call={learner.steps_per_call}')
+
   def init(
       pair: types.Task, key: chex.PRNGKey
   ) -> tuple[types.PyTree, chex.Array]:

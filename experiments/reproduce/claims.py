@@ -26,9 +26,11 @@ def improves(
           results, pick, pick, measure.late, measure.first), above, below)
 
 
-def flat(claim: str, paper: str, pick: Pick) -> figure.Claim:
+def flat(
+    claim: str, paper: str, pick: Pick, below: float = LEARNT
+) -> figure.Claim:
   """That it is not."""
-  return improves(claim, paper, pick, -math.inf, LEARNT)
+  return improves(claim, paper, pick, -math.inf, below)
 
 
 def better(

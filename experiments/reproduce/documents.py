@@ -36,11 +36,14 @@ def stem_of(name: str, size: str) -> str:
 
 
 def commit(told: JSON, picture: bytes) -> None:
-  """Writes a figure's files; none of one no claim of which can be measured."""
+  """Writes a figure's files; of one no claim of which can be measured there are
+  none, nor any more."""
+  path = str(FOLDER / stem_of(told['name'], told['size']))
   if all(claim['effect'] is None for claim in told['claims']):
+    for suffix in '.json', '.png':
+      pathlib.Path(path + suffix).unlink(missing_ok=True)
     return
   FOLDER.mkdir(exist_ok=True)
-  path = str(FOLDER / stem_of(told['name'], told['size']))
   files.write(f'{path}.png', picture)
   files.write(f'{path}.json', pack.text(told))
 

@@ -126,6 +126,8 @@ def _curves(axes: axes_lib.Axes, panel: JSON) -> None:
                         color=style.colour, alpha=alpha)
     axes.plot(x, numbers(line, 'mean'), color=style.colour, ls=style.dash,
               lw=style.width, marker=style.marker if len(x) < 4 else '', ms=4)
+  if panel.get('edge'):
+    axes.axvline(panel['edge'] + 0.5, color='0.6', lw=0.8, zorder=0)
   most = max([line['x'][-1] for line in drawn], default=10)
   least, highest = _range([x for line in drawn for x in line['mean']])
   axes.set(xscale='log', xlim=(1, max(most, 2)), ylim=(least, highest))
@@ -175,7 +177,7 @@ def _points(axes: axes_lib.Axes, panel: JSON) -> None:
   axes.set_xlabel(panel['xlabel'], fontsize=_SIZE)
   axes.axhline(0, color='0.7', lw=0.8, zorder=0)
   _label(axes, ends)
-  _name_missing(axes, missing)
+  _name_missing(axes, missing, below=True)
 
 
 def _range(values: list[float | None]) -> tuple[float, float]:
@@ -219,10 +221,16 @@ def _label(
               lw=0.7, alpha=0.6, clip_on=False)
 
 
-def _name_missing(axes: axes_lib.Axes, names: list[str]) -> None:
-  """What would be drawn here if it had been run."""
+def _name_missing(
+    axes: axes_lib.Axes, names: list[str], below: bool = False
+) -> None:
+  """What would be drawn here if it were there, in a corner.
+
+  That above curves, or below points: few rise at once, or end low.
+  """
   if names:
-    text = textwrap.fill(f'not run: {"; ".join(names)}', 44)
-    axes.text(0.02, 0.97, text, transform=axes.transAxes, va='top',
-              fontsize=_SIZE - 2, style='italic', color='0.35', bbox={
-                  'facecolor': 'white', 'alpha': 0.8, 'lw': 0, 'pad': 1})
+    text = textwrap.fill(f'missing: {"; ".join(names)}', 24)
+    x, y, side, end = ((0.98, 0.03, 'right', 'bottom') if below else
+                       (0.02, 0.97, 'left', 'top'))
+    axes.text(x, y, text, transform=axes.transAxes, ha=side, va=end,
+              fontsize=_SIZE - 2, style='italic', color='0.35')

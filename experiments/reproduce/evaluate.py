@@ -53,10 +53,15 @@ def evaluate(
           if which not in results.rows))}
 
 
-def bins(episodes: int) -> np.ndarray:
-  """Where spans of episodes begin, and the end: short ones first."""
+def bins(episodes: int, edge: int = 0) -> np.ndarray:
+  """Where spans of episodes begin, and the end: short ones first.
+
+  Args:
+    episodes: how many there are.
+    edge: a span begins after so many, too.
+  """
   edges = np.geomspace(1, episodes + 1, min(_POINTS, episodes) + 1)
-  return np.unique(np.round(edges).astype(int)) - 1
+  return np.union1d(np.round(edges).astype(int) - 1, min(edge, episodes))
 
 
 def _panel(
@@ -64,9 +69,9 @@ def _panel(
 ) -> JSON:
   if isinstance(panel, figure_lib.Curves):
     return {'title': panel.title, 'kind': 'curves', 'xlabel': panel.xlabel,
-            'unit': panel.unit, 'lines': [
-                _known(curve) if isinstance(curve, figure_lib.Known)
-                else _line(curve, results) for curve in panel.curves]}
+            'unit': panel.unit, 'edge': panel.edge, 'lines': [
+                _known(curve) if isinstance(curve, figure_lib.Known) else
+                _line(curve, results, panel.edge) for curve in panel.curves]}
   return {'title': panel.title, 'kind': 'points', 'places': list(panel.places),
           'xlabel': panel.xlabel, 'joined': panel.joined, 'lines': [{
               'label': points.label, 'style': points.style, 'values': [
@@ -74,14 +79,16 @@ def _panel(
               ]} for points in panel.points]}
 
 
-def _line(curve: figure_lib.Curve, results: cells.Results) -> JSON:
+def _line(
+    curve: figure_lib.Curve, results: cells.Results, edge: int = 0
+) -> JSON:
   """A curve of ours; one that there is no row of has no `mean`."""
   told: JSON = {'label': curve.label, 'style': curve.style}
   try:
     found = measure.sample(results, curve.pick)
   except cells.UnknownError as error:
     return told | {'missing': str(error)}
-  edges = bins(found.episodes)
+  edges = bins(found.episodes, edge)
   means = np.stack([np.nanmean(found.returns[..., a:b], -1)
                     for a, b in itertools.pairwise(edges)], -1)
   told |= {'x': _rounded((edges[:-1] + edges[1:] + 1) / 2),

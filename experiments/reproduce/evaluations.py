@@ -31,5 +31,5 @@ def _own(
     run: trained.Trained, temperature: float, episodes: int
 ) -> dict[str, Any]:
   learner_of = lambda params: run.setup.trainer.learner(params, temperature)
-  return trained.as_set(run, trained.curves(
-      run, learner_of, run.tasks.held_out, _RUNS, episodes)())
+  return trained.as_set(run, trained.returns(
+      run, learner_of, run.tasks.held_out, _RUNS, episodes))

@@ -49,11 +49,14 @@ class Curves(NamedTuple):
     curves: in it.
     xlabel: what an episode is called.
     unit: what is drawn, if it is not what the figure says.
+    edge: after so many episodes tasks become others: no mean is over both, and
+      a line is there; 0 if they do not.
   """
   title: str
   curves: tuple[Curve | Known, ...]
   xlabel: str = 'episode'
   unit: str = ''
+  edge: int = 0
 
 
 class Points(NamedTuple):
@@ -132,9 +135,9 @@ class Figure(NamedTuple):
   @property
   def cells(self) -> tuple[cells.Cell, ...]:
     """The runs it is made of, each of them once."""
-    return tuple(dict.fromkeys(pick.cell for pick in self._picks()))
+    return tuple(dict.fromkeys(pick.cell for pick in self.picks()))
 
-  def _picks(self) -> Iterator[Pick]:
+  def picks(self) -> Iterator[Pick]:
     """All that is drawn of ours."""
     for panel in self.panels:
       if isinstance(panel, Curves):

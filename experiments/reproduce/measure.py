@@ -110,7 +110,8 @@ def difference(
       *by_task, *(x for x in by_seed if len(x) > 1)]))
   value = told[0] - told[1]
   models = [x for x, pick in zip(rest, (a, b)) if pick.kind == 'model']
-  over = ('seeds and tasks' if all(len(x) > 1 for x in models) else 'tasks')
+  over = ('seeds and tasks' if models and all(len(x) > 1 for x in models)
+          else 'tasks')
   episodes = ' against '.join(dict.fromkeys(map(figures.text, spans)))
   return Effect(value, value - half, value + half, over,
                 f'episodes {episodes}')

@@ -39,12 +39,12 @@ def sets(run: trained.Trained) -> dict[str, dict[str, Any]]:
   learner_of = lambda params, epsilon: prompted(
       tasks, run.setup.model, params, run.evaluate.temperature, epsilon,
       _GIVEN * tasks.episode_length)
-  curves = trained.curves(
+  after = trained.compiled(
       run, learner_of, tasks.held_out, _RUNS, _GIVEN + _EPISODES)
   found = {}
   key = jax.random.key(run.setup.experiment.seed)
   for share, epsilon in zip(SHARES, noises(tasks, key), strict=True):
-    returns = curves(epsilon)
+    returns = after(epsilon)
     found[name_of(share)] = trained.as_set(run, returns[..., _GIVEN:]) | {
         'noise': round(epsilon, 4),
         'given': round(float(returns[..., :_GIVEN].mean() / optimum.mean()), 4)}

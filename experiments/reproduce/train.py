@@ -9,7 +9,7 @@ from adjax.experiment import run
 from adjax.experiment import specification
 from adjax.experiment import stopping
 from experiments.reproduce import cells
-from experiments.reproduce import more
+from experiments.reproduce import sets
 from experiments.results import pack
 from experiments.results import row as row_lib
 
@@ -64,7 +64,7 @@ def _add(which: cells.Cell, size: str, workdir: str, commit: str) -> None:
   """Writes the row of a finished run, as fine as is allowed."""
   rows = row_lib.FOLDER if commit else cells.own_rows(workdir)
   folder, experiment = _folder(which, size, workdir), which.experiment(size)
-  found = more.sets(folder, specification.describe(experiment))
+  found = sets.more(folder, specification.describe(experiment))
   row: row_lib.Row = {}
   for block in _BLOCKS:
     if experiment.evaluate.episodes % block == 0:

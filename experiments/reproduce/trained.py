@@ -48,21 +48,40 @@ def load(workdir: str, experiment: specification.Experiment) -> Trained:
       weights.params(header, nested, seed) for seed in range(header['seeds'])])
 
 
-def curves(
-    run: Trained, learner_of: Callable[..., types.Learner], some: types.Task,
-    runs: int, episodes: int,
-) -> Callable[..., np.ndarray]:
-  """A function of what a learner depends on, compiled once for all of it.
+def returns(
+    run: Trained, learner_of: Callable[[types.PyTree], types.Learner],
+    tasks: types.Task, runs: int, episodes: int,
+) -> np.ndarray:
+  """What learners earn with the last weights of each seed.
 
   Each seed has the random numbers of its own evaluation: of the same learner on
   the held-out tasks the returns are those that the run has told.
 
   Args:
     run: the run.
-    learner_of: (params, *what it depends on besides) -> a learner.
-    some: tasks [N].
+    learner_of: params -> a learner.
+    tasks: [N].
     runs: R.
     episodes: E.
+
+  Returns:
+    Returns [seeds, N, R, E].
+  """
+  return compiled(run, learner_of, tasks, runs, episodes)()
+
+
+def compiled(
+    run: Trained, learner_of: Callable[..., types.Learner], tasks: types.Task,
+    runs: int, episodes: int,
+) -> Callable[..., np.ndarray]:
+  """The same of a learner that depends on more than weights, compiled once.
+
+  Args:
+    run: as in returns.
+    learner_of: (params, *what it depends on besides) -> a learner.
+    tasks: as in returns.
+    runs: as in returns.
+    episodes: as in returns.
 
   Returns:
     (*what it depends on) -> returns [seeds, N, R, E].
@@ -72,7 +91,7 @@ def curves(
       params: types.PyTree, key: chex.PRNGKey, *given: chex.Array
   ) -> chex.Array:
     history, _ = histories.generate(
-        learner_of(params, *given), some, key, runs,
+        learner_of(params, *given), tasks, key, runs,
         episodes * run.tasks.episode_length)
     return metrics.learning_curves(history.reward, history.done, episodes)
 

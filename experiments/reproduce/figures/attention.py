@@ -5,8 +5,8 @@ from experiments.reproduce import cells
 from experiments.reproduce import figure
 from experiments.reproduce import measure
 
-CELLS = {'Dark Key-to-Door, from tabular Q': cells.cell('key_to_door_q'),
-         'Dark Room, from tabular Q': cells.cell('dark_room_q')}
+_CELLS = {'Dark Key-to-Door, from tabular Q': cells.cell('key_to_door_q'),
+          'Dark Room, from tabular Q': cells.cell('dark_room_q')}
 # {set: (style, what is written at its curve)}.
 _DRAWN = {'attention_reward': ('ad', 'after rewards'),
           'attention_restart': ('ed', 'restarts'),
@@ -15,7 +15,7 @@ _DRAWN = {'attention_reward': ('ad', 'after rewards'),
 
 def _panel(title: str) -> figure.Curves:
   return figure.Curves(title, tuple(
-      figure.Curve(label, style, measure.Pick(CELLS[title], tasks=name))
+      figure.Curve(label, style, measure.Pick(_CELLS[title], tasks=name))
       for name, (style, label) in _DRAWN.items()))
 
 
@@ -24,7 +24,7 @@ def _claim(title: str, name: str) -> figure.Claim:
       f'{title}: steps {attention.KINDS[name]} get more attention than others',
       'its maps show that rewards and restarts stand out',
       'multiple of uniform attention, late', lambda results: measure.level(
-          results, measure.Pick(CELLS[title], tasks=name)), above=1.0)
+          results, measure.Pick(_CELLS[title], tasks=name)), above=1.0)
 
 
 FIGURE = figure.Figure(
@@ -34,7 +34,7 @@ FIGURE = figure.Figure(
     'Attention to a kind of steps, as a multiple of uniform attention to all '
     'that can be seen: 1 is none in particular. A mean over layers and heads '
     'of one model, on held-out tasks.',
-    tuple(map(_panel, CELLS)), 2,
-    tuple(_claim(title, name) for title in CELLS
+    tuple(map(_panel, _CELLS)), 2,
+    tuple(_claim(title, name) for title in _CELLS
           for name in ('attention_reward', 'attention_restart')),
     'multiple of uniform attention')

@@ -55,7 +55,8 @@ def _claims(room: rooms.Room) -> tuple[figure.Claim, ...]:
       *(claims.improves(f'{said}AD from {kind} improves in context',
                         learns('AD'), pick)
         for kind, pick in ((room.kind, theirs), (room.best_kind, best))),
-      claims.flat(f'{said}ED does not improve in context', learns('ED'), ed),
+      claims.flat(f'{said}ED improves by less than {room.flat:g} in context',
+                  learns('ED'), ed, room.flat),
       claims.better(f'{said}AD from {room.kind} is above ED',
                     f'{percent("AD")} against {percent("ED")}', theirs, ed),
       claims.better(f'{said}AD from {room.kind} is at most .15 below RL²',

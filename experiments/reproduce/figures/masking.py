@@ -15,7 +15,7 @@ FIGURE = figure.Figure(
     'Masking .3 of the inputs is best, .1 and .5 are nearly as good, .7 is '
     'worse and with .9 nothing is learnt in context.',
     'From posterior sampling. Right: late returns; an open point is that of '
-    'the paper, in episode 300.', varied.panels(
+    'the paper, in episode 300. ' + varied.HALF, varied.panels(
         tuple(_RUNS.values()), 'share of inputs masked'), 2,
     (varied.improves(_RUNS[0.3], 'with .3 of the inputs masked it learns', .3),
      varied.better(_RUNS[0.3], _RUNS[0.9], '.3 is better than .9'),

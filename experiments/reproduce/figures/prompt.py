@@ -10,13 +10,13 @@ from experiments.reproduce import prompt
 
 # {share of the optimum that the policy before earns: its set of tasks}.
 _SETS = {share: prompt.name_of(share) for share in prompt.SHARES}
-CELLS = {'AD': cells.cell('dark_room_q'), 'ED': cells.cell('dark_room_ed')}
+_CELLS = {'AD': cells.cell('dark_room_q'), 'ED': cells.cell('dark_room_ed')}
 _FROM = {'AD': 'AD, from tabular Q', 'ED': 'ED, from the end of posterior '
          'sampling'}
 
 
 def _pick(method: str, share: int) -> measure.Pick:
-  return measure.Pick(CELLS[method], tasks=_SETS[share])
+  return measure.Pick(_CELLS[method], tasks=_SETS[share])
 
 
 def _ours(method: str) -> figure.Curves:
@@ -52,7 +52,7 @@ FIGURE = figure.Figure(
     'but for a share of random actions) are in the context of a model that '
     'then goes on alone. In the paper these policies are stages of the source.',
     (_ours('AD'), _ours('ED'), _theirs('AD'), _theirs('ED')), 2,
-    (*(_improves(method, share) for method in CELLS for share in (5, 25, 50)),
+    (*(_improves(method, share) for method in _CELLS for share in (5, 25, 50)),
      claims.better(
          'AD is faster after a policy of 75 than of 25 %', 'at once and later: '
          '.75 to .99 against .25 to .96', _pick('AD', 75), _pick('AD', 25),

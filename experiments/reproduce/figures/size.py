@@ -40,8 +40,9 @@ FIGURE = figure.Figure(
     'size', 'The size of the model: Dark Key-to-Door',
     'Embeddings of 32 and more, four layers and more, and two heads and more '
     'are nearly alike; less is worse.',
-    'One of the three is varied, the others are those of the preset, from '
-    'posterior sampling. Open points are those of the paper, in episode 300.',
+    'One of the three is varied, the other two are those of the preset. From '
+    'posterior sampling. Open points are those of the paper, in episode 300. '
+    + varied.HALF,
     tuple(map(_panel, _VARIED)), 2,
     (_claim('width', 64, 16), _claim('layers', 4, 2), _claim('heads', 4, 1),
      _claim('width', 64, 128, 'is as good, but for .05, as', -.05),

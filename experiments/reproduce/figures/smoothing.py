@@ -14,9 +14,9 @@ FIGURE = figure.Figure(
     'smoothing', 'Labels smoothed in training: Dark Room (Hard)',
     'Label smoothing is decisive where exploration is hard: .25 without, .68 '
     'with .2 of it, after 1000 episodes.',
-    'From posterior sampling, which explores what is new and not at random, '
-    'with half the updates of the preset. Right: late returns; an open point '
-    'is that of the paper, in episode 1000.', varied.panels(
+    'From posterior sampling, which explores what is new and not at random. '
+    'Right: late returns; an open point is that of the paper, in episode 1000. '
+    + varied.HALF, varied.panels(
         tuple(_RUNS.values()), 'label smoothing'), 2,
     (varied.better(_RUNS[0.2], _RUNS[0.0], 'smoothing of .2 helps'),
      varied.better(_RUNS[0.1], _RUNS[0.0], 'smoothing of .1 helps'),

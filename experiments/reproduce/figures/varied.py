@@ -12,6 +12,8 @@ from experiments.reproduce import paper
 # What is varied is run with half the updates of the preset: what a setting is
 # worth shows before all is learnt, and there are many of them.
 _SHORT = 'method.updates_per_epoch=100'
+# Of captions.
+HALF = 'With half the updates of the preset, or fewer at the gpu size.'
 
 
 def key_to_door(*fields: str) -> cells.Cell:
