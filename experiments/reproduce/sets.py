@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from adjax import presets
-from adjax.experiment import specification
 from experiments.reproduce import attention
 from experiments.reproduce import cells
 from experiments.reproduce import changes
@@ -43,7 +41,5 @@ def more(folder: str, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
   makers = [make for made, make in MAKERS if names.intersection(made)]
   if not makers:
     return {}
-  run = trained.load(folder, specification.override(
-      presets.get(told['experiment'], told['size']),
-      [f'{field}={text}' for field, text in told['set'].items()]))
+  run = trained.load(folder, row_lib.experiment(told))
   return {name: found for make in makers for name, found in make(run).items()}

@@ -151,11 +151,15 @@ def differences(row: Row) -> list[str]:
   Raises:
     ValueError: if there is no such preset any more, or it has no such field.
   """
-  made = specification.override(
-      presets.get(row['experiment'], row['size']),
-      [f'{field}={text}' for field, text in row['set'].items()])
   return config_lib.differences(
-      row['configuration'], specification.describe(made))
+      row['configuration'], specification.describe(experiment(row)))
+
+
+def experiment(told: Row) -> specification.Experiment:
+  """What is run today, of a row or of what `identity` tells."""
+  return specification.override(
+      presets.get(told['experiment'], told['size']),
+      [f'{field}={text}' for field, text in told['set'].items()])
 
 
 def commit_of(folder: pathlib.Path = FOLDER.parent) -> str:
