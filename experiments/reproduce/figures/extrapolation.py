@@ -1,5 +1,6 @@
 """Figure 14: tasks unlike those trained on, and tasks that change."""
 
+from typing import Any
 from typing import NamedTuple
 
 from experiments.reproduce import cells
@@ -19,18 +20,22 @@ class _Moved(NamedTuple):
 
   Attributes:
     cell: it.
-    window: how many episodes its model can look back at.
     adapts: its source gives up what it knows where that pays no more.
   """
   cell: cells.Cell
-  window: int
   adapts: bool = False
+
+  @property
+  def window(self) -> int:
+    """How many episodes its model can look back at."""
+    experiment: Any = self.cell.experiment('cpu')
+    return int(experiment.model.window // experiment.tasks.episode_length)
 
 
 _MOVED = {
-    'Dark Room, from posterior sampling': _Moved(cells.cell('quick'), 10),
+    'Dark Room, from posterior sampling': _Moved(cells.cell('quick')),
     'Dark Key-to-Door, from tabular Q': _Moved(
-        cells.cell('key_to_door_q'), 8, True)}
+        cells.cell('key_to_door_q'), True)}
 _OLD_GOALS = measure.at(changes.BEFORE - 9, changes.BEFORE)
 _AT_ONCE = measure.at(changes.BEFORE + 1, changes.BEFORE + 1)
 
