@@ -73,7 +73,8 @@ def planted(which, share, seeds=1, source=0.5, actors=1, walk=0.4, sets=(
           'source': reference(source), 'random': .1 * optimum.mean(),
           'random_walk_with_memory': reference(walk)}
   return {'format': 1, **identity, 'commit': 'abc', 'seeds': seeds,
-          'seconds': {'total': 120.0}, 'configuration': described,
+          'machine': '2 x cpu, a processor', 'seconds': {'total': 120.0},
+          'configuration': described,
           'sets': dict.fromkeys(sets, told)}
 
 
@@ -161,7 +162,7 @@ def test_runs_are_as_captions_say():
     assert experiment.model.window == (
         moved.window * experiment.tasks.episode_length)
   updates = lambda x: x.method.epochs * x.method.updates_per_epoch
-  for name in 'context', 'tasks', 'masking', 'smoothing', 'size':
+  for name in 'masking', 'smoothing', 'size':
     assert varied.HALF in figures.FIGURES[name].caption
     for which in figures.FIGURES[name].cells:
       assert 2 * updates(which.experiment('cpu')) == updates(
@@ -658,10 +659,15 @@ def test_what_is_missing_is_told_with_how_long_it_takes(clone, capsys):
   assert run(figure='tasks', dry_run=True) == 0
   said = capsys.readouterr().out
   assert said.splitlines()[1] == (
-      '  key_to_door_num_train_1_histories_2048_updates_per_epoch_100: '
-      'missing, about 2 minutes')
+      '  key_to_door_num_train_1_histories_2048: missing, about 2 minutes')
   assert said.endswith(
-      '5 runs, 5 of them missing: about 10 minutes for 5 of these\n')
+      '5 runs, 4 of them missing: about 8 minutes for 4 of these\n')
+  # What an accelerator took says nothing of a CPU.
+  for path in row_lib.FOLDER.glob('*.json'):
+    path.write_text(path.read_text().replace(' cpu, ', ' TPU v4, '))
+  assert run(figure='tasks', dry_run=True) == 0
+  assert capsys.readouterr().out.endswith('5 runs, 4 of them missing, unknown '
+                                          'for 4\n')
 
 
 def test_what_is_missing_is_run_and_what_fails_stops_no_other(

@@ -3,6 +3,7 @@
 import json
 import re
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -171,6 +172,35 @@ def test_tables_say_what_the_returns_do(tmp_path):
   brief = cells_of(tables.of('readme', {'quick': row}), 'quick')
   for head in 'episode 1', 'worst task', 'time', 'late episodes (95 %)':
     assert brief[head] == cells[head]
+
+
+def test_presets_with_fields_set_have_a_table_of_their_own(tmp_path):
+  quick, small = (
+      row_lib.make(finished(tmp_path / field, 'quick', 'seeds=2', field))
+      for field in ('tasks.split_seed=3', 'model.width=32'))
+  rows = {'quick': quick, 'small': small}
+  main, other = tables.of('dark_room', rows), tables.of('variants', rows)
+  assert 'model.width' not in main and 'split_seed' not in other
+  cells = cells_of(other, 'quick --set model.width=32 --seeds=2')
+  x = returns_of(50).astype(float).mean((0, 1, 2)) / OPTIMUM.mean()
+  assert cells['early episodes'] == (
+      f'1: {short(x[0])}; 5: {short(x[4])}; '
+      f'9–10: {short(x[8:10].mean())}')  # noqa: RUF001
+  of_main = cells_of(main, 'quick')
+  for head in 'late episodes (95 %)', 'worst task', 'time', 'made':
+    assert cells[head] == of_main[head]
+
+
+def test_a_mean_of_what_is_known_is_numpys_without_its_warning():
+  x = returns_of(12).astype(float)
+  x[0, 0, :, 3] = np.nan
+  np.testing.assert_array_equal(
+      figures.mean_known(x, (0, 2)), np.nanmean(x, (0, 2)))
+  x[:, 0, :, 5] = np.nan
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    found = figures.mean_known(x, (0, 2))
+  assert np.isnan(found[0, 5]) and np.isfinite(np.delete(found, 5, -1)).all()
 
 
 def test_where_one_knows_no_optimum_figures_are_returns(tmp_path):

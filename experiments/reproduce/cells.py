@@ -82,7 +82,7 @@ class Results(NamedTuple):
 def key(row: Row) -> Any:
   """What rows of the same experiment have in common."""
   return row['experiment'], row['size'], frozenset(
-      item for item in row['set'].items() if item[0] not in splits.FIELDS)
+      item for item in row['set'].items() if item[0] not in row_lib.SPLIT)
 
 
 def find(cells: Iterable[Cell], size: str, rows: dict[str, Row]) -> Results:
@@ -106,9 +106,13 @@ def find(cells: Iterable[Cell], size: str, rows: dict[str, Row]) -> Results:
 
 
 def minutes(which: Cell, size: str, rows: dict[str, Row]) -> float | None:
-  """How long a cell may take: as long as another of its preset took."""
+  """How long a cell may take: as long as others of its preset took.
+
+  On a CPU, where that is the size: an accelerator's minutes tell nothing of it.
+  """
   took = [row['seconds']['total'] / 60 for row in rows.values()
-          if (row['experiment'], row['size']) == (which.preset, size)]
+          if (row['experiment'], row['size']) == (which.preset, size)
+          and (size != 'cpu' or ' cpu' in row['machine'])]
   return sum(took) / len(took) if took else None
 
 

@@ -15,6 +15,7 @@ from experiments.reproduce import cells
 from experiments.reproduce import figure as figure_lib
 from experiments.reproduce import measure
 from experiments.reproduce import paper
+from experiments.results import figures
 
 # A curve is drawn by so many means over ever more episodes, at most.
 _POINTS = 60
@@ -89,10 +90,10 @@ def _line(
   except cells.UnknownError as error:
     return told | {'missing': str(error)}
   edges = bins(found.episodes, edge)
-  means = np.stack([np.nanmean(found.returns[..., a:b], -1)
+  means = np.stack([figures.mean_known(found.returns[..., a:b], -1)
                     for a, b in itertools.pairwise(edges)], -1)
   told |= {'x': _rounded((edges[:-1] + edges[1:] + 1) / 2),
-           'mean': _rounded(found.told(np.nanmean(means, (0, 1, 2))))}
+           'mean': _rounded(found.told(figures.mean_known(means, (0, 1, 2))))}
   if curve.pick.kind != 'model':
     return told
   low, high = metrics.intervals(means, found.optimum)[0]

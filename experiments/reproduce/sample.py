@@ -60,7 +60,7 @@ class Sample(NamedTuple):
     start, end = span[0] - 1, span[1]
     if start % self.block or end % self.block:
       raise cells.UnknownError(f'only sums over {self.block} episodes in a row')
-    return np.nanmean(self.returns[..., start:end], -1)
+    return figures.mean_known(self.returns[..., start:end], -1)
 
 
 def sample(results: cells.Results, pick: Pick) -> Sample:

@@ -12,9 +12,6 @@ import numpy as np
 from experiments.results import pack
 from experiments.results import row as row_lib
 
-# What a row may set and still be of the same experiment.
-FIELDS = 'tasks.split_seed', 'seed'
-
 
 def of(row: row_lib.Row) -> int | None:
   """The split of a row; None where there is nothing to be split."""

@@ -64,6 +64,13 @@ def known(curves: Curves, span: Span) -> bool:
       start % curves.block or end % curves.block)
 
 
+def mean_known(x: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+  """A mean of what is not NaN; NaN, and no warning, where all is."""
+  there = ~np.isnan(x)
+  with np.errstate(invalid='ignore'):
+    return np.where(there, x, 0).sum(axis) / there.sum(axis)
+
+
 def _late(curves: Curves, span: Span) -> np.ndarray:
   """Mean returns [seeds, N, R] over a span of episodes."""
   return np.nanmean(curves.returns[..., span[0] - 1:span[1]], -1)

@@ -23,6 +23,8 @@ Row = dict[str, Any]
 FOLDER = pathlib.Path(__file__).parent / 'rows'
 # Bytes of one; all of them are a part of every clone.
 MOST = 300_000
+# Fields in which rows of one experiment may differ: other tasks, other weights.
+SPLIT = 'tasks.split_seed', 'seed'
 _REFERENCES = ('source', 'random_walk_with_memory', 'random', 'oracle')
 
 

@@ -1,6 +1,5 @@
 """The tables of the documents, made of the rows."""
 
-from collections.abc import Callable
 import re
 from typing import Any
 from typing import NamedTuple
@@ -8,6 +7,7 @@ from typing import NamedTuple
 from adjax import presets
 from adjax.experiment import markdown
 from experiments.results import figures
+from experiments.results import row as row_lib
 
 Rows = dict[str, dict[str, Any]]
 Cells = dict[str, str]  # {head of the column: text}.
@@ -46,15 +46,6 @@ README: dict[str, Span] = {
     'key_to_door_q_split_seed_11': (41, 50), 'watermaze': (31, 40)}
 # {preset: why it has no row, as long as it has none}.
 NOT_RUN = dict.fromkeys((
-    'quick', 'dark_room', 'dark_room_q', 'dark_room_rmax', 'dark_room_noise',
-    'dark_room_a2c', 'dark_room_ed', 'dark_room_rl2', 'dark_room_lstm',
-    'dark_room_hard', 'dark_room_hard_rmax', 'dark_room_hard_a2c',
-    'dark_room_hard_ed', 'dark_room_hard_rl2', 'key_to_door', 'key_to_door_q',
-    'key_to_door_a2c', 'key_to_door_ed', 'key_to_door_rl2', 'key_to_door_lstm',
-    'bandit', 'bandit_thompson', 'bandit_ed', 'bandit_rl2', 'watermaze',
-    'watermaze_sector', 'watermaze_dqn', 'watermaze_ed', 'watermaze_rl2',
-    'gymnax', 'cartpole', 'metamaze',
-), 'not run anew since version 0.1') | dict.fromkeys((
     'paper', 'paper_hard', 'paper_key_to_door', 'paper_watermaze',
 ), 'hours or days')
 _SOURCES = {
@@ -74,12 +65,16 @@ def of(name: str, rows: Rows) -> str:
   if name == 'readme':
     return _markdown([_short(rows[x], span) for x, span in README.items()
                       if x in rows])
-  line: Callable[[dict[str, Any]], Cells] = (
-      _bandit if name == 'bandit' else lambda row: _line(row, TABLES[name]))
-  return _markdown([line(row) for row in _of_file(name, rows)])
+  if name == 'bandit':
+    return _markdown([_bandit(row) for row in _of_file(name, rows)])
+  if name == 'variants':
+    return _markdown([_variant(row, table) for file, table in TABLES.items()
+                      for row in _of_file(file, rows) if _varied(row)])
+  return _markdown([_line(row, TABLES[name]) for row in _of_file(name, rows)
+                    if not _varied(row)])
 
 
-NAMES = (*TABLES, 'bandit', 'not_run', 'readme')
+NAMES = (*TABLES, 'bandit', 'variants', 'not_run', 'readme')
 
 
 def _of_file(name: str, rows: Rows) -> list[dict[str, Any]]:
@@ -89,11 +84,16 @@ def _of_file(name: str, rows: Rows) -> list[dict[str, Any]]:
                 key=lambda row: (order.index(row['experiment']), row['name']))
 
 
+def _varied(row: dict[str, Any]) -> bool:
+  """Whether it is more than its preset on another split, in other seeds."""
+  return bool(row['set'].keys() - {*row_lib.SPLIT, 'seeds'}) or (
+      row['size'] != 'cpu')
+
+
 def _line(row: dict[str, Any], table: Table) -> Cells:
   curves = figures.of(row)
   early = [span for span in table.early if figures.known(curves, span)]
-  late = [span for span in table.late if figures.known(curves, span)] or [
-      (curves.episodes - max(curves.episodes // 4, 1) + 1, curves.episodes)]
+  late = _late(curves, table)
   then = list(dict.fromkeys([*early[-1:], *late]))
   joined = lambda figure: ' / '.join(_number(figure(span)) for span in then)
   beside = lambda kind: joined(lambda span: figures.beside(curves, kind, span))
@@ -103,8 +103,7 @@ def _line(row: dict[str, Any], table: Table) -> Cells:
   return _first(row) | {
       head: _number(figures.mean(curves, span)) if span in early else ''
       for head, span in zip(heads, table.early)} | {
-          'late episodes (95 %)': '; '.join(
-              f'{figures.text(span)}: {_bold(curves, span)}' for span in late),
+          'late episodes (95 %)': _bold_spans(curves, late),
           'over': figures.over(curves),
           'worst task': ' / '.join(
               _number(figures.worst_task(curves, span)) for span in late),
@@ -116,6 +115,28 @@ def _line(row: dict[str, Any], table: Table) -> Cells:
               beside(walk) if walk in curves.beside else
               f'random {_number(figures.beside(curves, "random", (1, 1)))}'),
       } | _last(row)
+
+
+def _variant(row: dict[str, Any], table: Table) -> Cells:
+  """A row of the table of what is a preset with fields set."""
+  curves = figures.of(row)
+  early = [span for span in table.early if figures.known(curves, span)]
+  late = _late(curves, table)
+  return {
+      'experiment': label(row), 'seeds': str(row['seeds']),
+      'early episodes': '; '.join(
+          f'{figures.text(span)}: {_number(figures.mean(curves, span))}'
+          for span in early),
+      'late episodes (95 %)': _bold_spans(curves, late),
+      'worst task': ' / '.join(
+          _number(figures.worst_task(curves, span)) for span in late)
+      } | _last(row)
+
+
+def _late(curves: figures.Curves, table: Table) -> list[Span]:
+  """The late episodes of a table that curves have, or their last quarter."""
+  return [span for span in table.late if figures.known(curves, span)] or [
+      (curves.episodes - max(curves.episodes // 4, 1) + 1, curves.episodes)]
 
 
 def _bandit(row: dict[str, Any]) -> Cells:
@@ -201,6 +222,11 @@ def _markdown(lines: list[Cells]) -> str:
   heads = list(dict.fromkeys(head for cells in lines for head in cells))
   return markdown.table([heads, *(
       [cells.get(head, '') for head in heads] for cells in lines)])
+
+
+def _bold_spans(curves: figures.Curves, spans: list[Span]) -> str:
+  return '; '.join(
+      f'{figures.text(span)}: {_bold(curves, span)}' for span in spans)
 
 
 def _bold(curves: figures.Curves, span: Span) -> str:
