@@ -29,7 +29,7 @@ FIGURE = figure.Figure(
     'Contexts in steps, an episode being 50: a window of W steps reaches '
     '4 (W - 1) + 1 steps through four layers, which is what is counted here. '
     'Right: late returns; an open point is a context of the paper as long (up '
-    'to a step), in episode 1000. From posterior sampling. ' + varied.HALF,
+    'to a step), in episode 1000. From posterior sampling.',
     varied.panels(tuple(_RUNS.values()), 'context, in episodes'), 2,
     (varied.improves(_RUNS[6], '0.4 episodes of context do not learn',
                      -math.inf, 0.1),

@@ -7,7 +7,7 @@ from experiments.reproduce.figures import varied
 _MASKED = {0: '', 0.1: '0.1', 0.3: '0.3', 0.5: '0.5', 0.7: '0.7', 0.9: '0.9'}
 _RUNS = {share: varied.Varied(
     str(share), f'masked {share}',
-    varied.key_to_door(f'model.input_masking={share}'),
+    varied.half(f'model.input_masking={share}'),
     theirs and f'masking/{theirs}') for share, theirs in _MASKED.items()}
 
 FIGURE = figure.Figure(

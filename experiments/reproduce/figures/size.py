@@ -14,7 +14,7 @@ _VARIED: dict[str, dict[int, float | None]] = {
 
 
 def _pick(field: str, value: int) -> measure.Pick:
-  return measure.Pick(varied.key_to_door(f'model.{field}={value}'))
+  return measure.Pick(varied.half(f'model.{field}={value}'))
 
 
 def _panel(field: str) -> figure.Places:

@@ -6,7 +6,7 @@ from experiments.reproduce.figures import varied
 
 _RUNS = {share: varied.Varied(
     str(share), f'smoothed {share}', cells.cell(
-        'dark_room_hard', 'method.epochs=2',
+        'dark_room_hard', varied.SEEDS, 'method.epochs=2',
         f'method.label_smoothing={share}'),
     f'smoothing/{share}') for share in (0.0, 0.1, 0.2, 0.3)}
 

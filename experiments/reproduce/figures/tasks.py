@@ -23,7 +23,7 @@ FIGURE = figure.Figure(
     'All have 2,048 histories of posterior sampling, so that one task has many '
     'of its own; each set is held out from its own training tasks. Right: late '
     'returns; an open point is a number of tasks of the paper near it, in '
-    'episode 300. ' + varied.HALF,
+    'episode 300.',
     varied.panels(tuple(_RUNS.values()), 'training tasks'), 2,
     (varied.improves(_RUNS[1], f'1 training task: {_NONE}', -math.inf, 0.1),
      varied.improves(_RUNS[8], f'8 training tasks: {_NONE}', -math.inf, 0.1),
