@@ -71,6 +71,9 @@ def draw(told: JSON) -> bytes:
     axes.set_title(panel['title'], fontsize=_SIZE + 1, loc='left')
     axes.set_ylabel(panel.get('unit') or told['unit'], fontsize=_SIZE)
     axes.spines[['top', 'right']].set_visible(False)
+    # Not in steps of a quarter, whose labels are wider than their margin.
+    axes.yaxis.set_major_locator(
+        ticker.MaxNLocator('auto', steps=[1, 2, 5, 10]))
     axes.grid(axis='y', color='0.92', lw=0.8)
     axes.set_axisbelow(True)
   for axes in panels.flat[len(told['panels']):]:
