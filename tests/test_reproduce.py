@@ -19,6 +19,7 @@ from adjax.models import in_context
 from adjax.models import transformer
 from experiments.reproduce import attention
 from experiments.reproduce import cells
+from experiments.reproduce import claims
 from experiments.reproduce import documents
 from experiments.reproduce import draw
 from experiments.reproduce import evaluate
@@ -75,7 +76,9 @@ def planted(which, share, seeds=1, source=0.5, actors=1, walk=0.4, sets=(
   return {'format': 1, **identity, 'commit': 'abc', 'seeds': seeds,
           'machine': '2 x cpu, a processor', 'seconds': {'total': 120.0},
           'configuration': described,
-          'sets': dict.fromkeys(sets, told)}
+          'sets': dict.fromkeys(sets, told), 'train': {
+              'optimum': optimum.tolist(),
+              'return_mean': [.9 * optimum.mean()] * episodes}}
 
 
 def results_of(**rows):
@@ -205,6 +208,28 @@ def test_what_is_missing_is_drawn_and_named(monkeypatch):
   assert 'Not run: key_to_door_lstm.' in draw.caption(told)
   for text in page.table(told), page.verdicts(told), page.page([(told, b'')]):
     assert 'not run: key_to_door_lstm' in text
+
+
+def test_captions_say_whose_goals_are_held_out():
+  runs = {'a': {'splits': [0]}, 'b': {'splits': [11, 12]}, 'c': {'splits': [0]},
+          'bandit': {'splits': [None]}, 'not_run': {}}
+  assert draw._splits(runs) == (
+      ' Held-out tasks are of split 0, of split 11 and 12 with b.')
+  del runs['b']
+  assert draw._splits(runs) == ''
+
+
+@pytest.mark.parametrize('trained, holds', [(.6, True), (.4, None)])
+def test_nothing_is_near_what_has_not_learnt(trained, holds):
+  rows = [planted(which, np.full(30, share))
+          for which, share in ((CELL, .5), (OTHER, .55))]
+  rows[1]['train'] = {'optimum': [2.0, 4.0],
+                      'return_mean': [0.0, 3 * trained]}
+  claim = claims.near('near', '', measure.Pick(CELL), measure.Pick(OTHER), .15)
+  told = evaluate._claim(claim, results_of(cell=rows[0], other=rows[1]))
+  assert told['holds'] is holds
+  assert holds or told['missing'].endswith(
+      'earns 0.40 of the tasks it was trained on')
 
 
 def test_of_no_run_at_all_there_is_a_picture():

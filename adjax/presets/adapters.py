@@ -34,7 +34,7 @@ CARTPOLE = Experiment(
 
 # An order of the actions that is not known, in a maze whose goal is drawn anew
 # in every episode. With a goal that stays for a history, a model remembered
-# those of the training tasks (docs/results.md).
+# those of the training tasks (experiments/README.md).
 METAMAZE = Experiment(
     name='metamaze',
     tasks=adapters.Config(

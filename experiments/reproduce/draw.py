@@ -105,7 +105,21 @@ def caption(told: JSON) -> str:
   bands = f' {what}: 95 % intervals over {_over(over)}.' if over else ''
   missing = (f' Not run: {", ".join(told["missing"])}.' if told['missing']
              else '')
-  return told['caption'] + bands + missing
+  return told['caption'] + _splits(told['cells']) + bands + missing
+
+
+def _splits(runs: JSON) -> str:
+  """Of which splits the held-out tasks are, where runs differ in that."""
+  names: dict[str, list[str]] = {}
+  for name, run in runs.items():
+    if run.get('splits', [None]) != [None]:
+      names.setdefault(' and '.join(map(str, run['splits'])), []).append(name)
+  if len(names) < 2:
+    return ''
+  *few, (most, _) = sorted(names.items(), key=lambda item: len(item[1]))
+  return f' Held-out tasks are of split {most}, ' + ', '.join(
+      f'of split {split} with {" and ".join(which)}' for split, which in few
+      ) + '.'
 
 
 def _over(kinds: list[str]) -> str:

@@ -52,7 +52,8 @@ FIGURE = figure.Figure(
     'Not in the paper; its AD is far below these limits and, in episode 100, '
     'below a random walk that goes back to where it was paid.',
     'Dashes: an upper bound of what any learner can earn in an episode (over '
-    'all tasks, in parts of their optimum). Bandits: uniform arms, which no '
+    'all tasks, in parts of their optimum; a curve of the eight goals that '
+    'Dark Room holds out may be above it). Bandits: uniform arms, which no '
     'model was trained on, over 100 pulls, in parts of what the best arm pays; '
     'finite-horizon Gittins is as good as optimal.',
     (*map(_panel, rooms.GRIDS), figure.Places(

@@ -59,9 +59,9 @@ def _claims(room: rooms.Room) -> tuple[figure.Claim, ...]:
                   learns('ED'), ed, room.flat),
       claims.better(f'{said}AD from {room.kind} is above ED',
                     f'{percent("AD")} against {percent("ED")}', theirs, ed),
-      claims.better(f'{said}AD from {room.kind} is at most .15 below RL²',
-                    f'{percent("AD")} against {percent("RL2")}', theirs, rl2,
-                    -.15),
+      claims.near(f'{said}AD from {room.kind} is at most .15 below RL²',
+                  f'{percent("AD")} against {percent("RL2")}', theirs, rl2,
+                  .15),
       figure.Claim(
           f'{said}AD from {room.kind} needs fewer episodes than its source, '
           'those of all actors counted',
@@ -93,9 +93,10 @@ FIGURE = figure.Figure(
     'by the episodes of one actor and, as the paper draws them, by those of '
     'all actors together. AD in blue: dark from our best source that knows '
     'nothing (the search of the water maze can swim), light and dashed from '
-    'the kind of source that the paper has. RL² has had 1 to 8 million steps, '
-    'that of the paper a billion. A curve that ends early was evaluated on '
-    'fewer episodes.',
+    'the kind of source that the paper has. The walk is on the tasks of the '
+    'dark curve. A2C has 8 actors in Dark Room, 32 elsewhere, DQN 4 (the '
+    'paper 100 and 16); RL² has had 1 to 8 million steps, that of the paper a '
+    'billion. A curve that ends early was evaluated on fewer episodes.',
     tuple(panel for room in rooms.ROOMS for panel in (_ours(room),
                                                       _theirs(room))), 2,
     tuple(claim for room in rooms.ROOMS for claim in _claims(room)))

@@ -58,9 +58,10 @@ def _more(a: str, b: str, kind: str = 'model') -> figure.Claim:
 FIGURE = figure.Figure(
     'source', 'What is distilled decides how it explores: Dark Room',
     'Not in the paper, which has one kind of source in each environment.',
-    'The same room and goals, the same kind of model, five sources: posterior '
-    'sampling is told the rules, the annealed oracle the goal; the others know '
-    'nothing. What is distilled has the pace of its histories, and they keep '
+    'The same room, the same kind of model, five sources: posterior sampling '
+    'is told the rules, the annealed oracle the goal; the others know nothing. '
+    'Goals held out, updates and regularisers are those of each preset, and '
+    'differ. What is distilled has the pace of its histories, and they keep '
     'one episode in some: a model is ahead of a source that is slow and '
     'beside one that is fast. Below: the share of runs that have met the goal.',
     (*map(_panel, _SOURCES), _all('All models', 'model', False),
