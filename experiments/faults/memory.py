@@ -34,9 +34,9 @@ def estimates(harness: Harness, quick: bool) -> Jobs:
 def _estimate(harness, stage):
   process = harness.run(harness.new_folder(), settings=SIZES[stage])
   told = re.search(r'needs about ([\d.]+) GB', process.said)
-  # Both less what there was before.
-  begun, peak = (int(line.split()[1]) / 1e9
-                 for _, line in process.heard('@memory'))
+  # Both less what there was before; rollouts look at it again.
+  begun, *_, peak = (int(line.split()[1]) / 1e9
+                     for _, line in process.heard('@memory'))
   said, true = float(told[1]) - begun, peak - begun
   return [Trial(
       'an estimate of memory', survived=process.code == 0,
