@@ -24,6 +24,7 @@ from adjax import types
 from adjax.cli import export
 from adjax.cli import play
 from adjax.cli import report
+from adjax.envs import adapters
 from adjax.envs import dark_room
 from adjax.envs import watermaze
 from adjax.models import in_context
@@ -197,7 +198,7 @@ def test_numbers_of_numpy_are_numbers_and_64_bits_change_nothing(room):
   agent = adjax.Agent.load(room, seed=1, rng=3, temperature=0.5)
   history, said = drive(agent, 10)
   given = [np.int8(1), None, np.int64(3), np.float32(0.5)]
-  with jax.enable_x64(True):
+  with adapters.enable_x64(True):
     again, said_again = drive(adjax.Agent.load(room, *given), 10)
   assert said.dtype == said_again.dtype == np.float32
   np.testing.assert_array_equal(history.action, again.action)
