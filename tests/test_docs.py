@@ -182,7 +182,7 @@ def make_command(command):
   rest = [re.sub(r'(?<==)[A-Z]+$', lambda found: PLACES[found[0]], word)
           for word in rest]
   known = {flag.name for module in (PROGRAMS[program], launcher)
-           for flag in flags.FLAGS.get_flags_for_module(module.__name__)}
+           for flag in flags.FLAGS.get_key_flags_for_module(module.__name__)}
   for word in rest:
     if word.startswith('--'):
       assert word[2:].partition('=')[0] in known, f'{word} of adjax {program}'
@@ -196,7 +196,7 @@ def check_flags(program, words):
   """Of a command on folders, whose flags cannot be there beside the others'."""
   assert program in console_script._COMMANDS, f'adjax {program}'
   source = ''.join((ROOT / 'adjax' / 'cli' / f'{name}.py').read_text()
-                   for name in (program, 'folders'))
+                   for name in (program, 'folders', 'episodes'))
   known = re.findall(r"DEFINE_\w+\(\s*'(\w+)'", source)
   for word in words:
     if word.startswith('--'):

@@ -17,16 +17,15 @@ from typing import TextIO
 
 from absl import flags
 
+from adjax.cli import episodes as episodes_lib
 from adjax.cli import folders
 
 flags.declare_key_flag('pretrained')
 flags.declare_key_flag('seed')
+flags.declare_key_flag('episodes')
 _GOAL = flags.DEFINE_multi_string(
     'goal', [], 'A cell, as in --goal=3,7; of key_to_door the key, and once '
     'more for the door. Default: drawn at random.')
-# adjax source has one of this name, too.
-_EPISODES = flags.DEFINE_integer(
-    'episodes', 20, 'How many.', 1, allow_override=True)
 _SPEED = flags.DEFINE_float(
     'speed', 20.0, 'Steps a second on a terminal; 0 for as fast as it goes.', 0)
 _TEMPERATURE = flags.DEFINE_float(
@@ -47,8 +46,8 @@ def main(workdirs: list[str]) -> None:
   agent = adjax.Agent.load(
       workdirs[0] if workdirs else pretrained.path(name or 'dark_room'),
       folders.SEED.value, rng=_RNG.value, temperature=_TEMPERATURE.value)
-  play(agent, _GOAL.value, _EPISODES.value, Screen(sys.stdout), _SPEED.value,
-       _RNG.value)
+  play(agent, _GOAL.value, episodes_lib.FLAG.value or 20, Screen(sys.stdout),
+       _SPEED.value, _RNG.value)
 
 
 def play(

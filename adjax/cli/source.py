@@ -12,9 +12,10 @@ out, as a run leaves them out.
 
 from absl import flags
 
+from adjax.cli import episodes as episodes_lib
 from adjax.cli import launcher
 
-_EPISODES = flags.DEFINE_integer('episodes', 50, 'Episodes of a history.', 1)
+flags.declare_key_flag('episodes')
 _TASKS = flags.DEFINE_enum(
     'tasks', 'validation', ('train', 'validation', 'held_out'),
     'On which tasks; held_out is for final figures alone.')
@@ -40,8 +41,9 @@ def main() -> int:
   optimum = report.optimum(tasks, some)
   if optimum is None:
     optimum = np.ones(types.num_tasks(some), np.float32)
+  episodes = episodes_lib.FLAG.value or 50
   edges = [n for n in (1, 2, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 2000)
-           if n < _EPISODES.value] + [_EPISODES.value]
+           if n < episodes] + [episodes]
   print(f'{"up to episode":28}' + ''.join(f'{n:7}' for n in edges)
         + '  worst task')
   learners = [('random', references.random(tasks))]
@@ -55,14 +57,14 @@ def main() -> int:
   for name, learner in learners:
     history, finite = histories.generate(
         learner, some, jax.random.key(experiment.seed), _RUNS.value,
-        _EPISODES.value * tasks.episode_length)
+        episodes * tasks.episode_length)
     said = progress.left_out(
         np.flatnonzero(~np.asarray(finite)), finite.size, _RUNS.value,
         types.num_tasks(some))
     if said:
       print(said)
     curves = metrics.learning_curves(
-        history.reward, history.done, _EPISODES.value)
+        history.reward, history.done, episodes)
     by_task = np.nanmean(np.where(
         finite[:, :, None], curves, np.nan), 1)  # [N, E].
     # The mean of the last tenth before each of these episodes.
