@@ -144,7 +144,8 @@ def _on_log_odds(
 ) -> np.ndarray:
   """An interval [2, ...], symmetric in the log odds of low to high, to most."""
   p = np.clip((center - low) / (high - low), 0, 1)
-  # At an end all runs are alike, and what differs is rounding.
+  # What is at an end but for rounding is at it, in whichever order it is added.
+  p = np.where(np.abs(p - np.round(p)) < 1e-9, np.round(p), p)
   step = half_width / (high - low) / np.maximum(p * (1 - p), 1e-9)
   odds = np.exp(np.minimum(step, 700))
   at = lambda odds: low + (high - low) * p / (p + (1 - p) * odds)

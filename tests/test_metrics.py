@@ -211,6 +211,7 @@ def test_what_a_task_allows_is_no_part_of_how_sure_we_are():
 @hypothesis.given(
     st.integers(0, 2**31 - 1), st.tuples(*[st.integers(1, 4)] * 3),
     st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
+@hypothesis.example(874, (1, 4, 1), 0.5)
 @hypothesis.settings(max_examples=60, deadline=None)
 def test_intervals_are_finite_and_within_what_is_possible(seed, shape, share):
   rng = np.random.default_rng(seed)
