@@ -164,6 +164,8 @@ def test_runs_are_as_captions_say():
     experiment = moved.cell.experiment('cpu')
     assert experiment.model.window == (
         moved.window * experiment.tasks.episode_length)
+  assert [room.theirs.experiment('cpu').source.actors
+          for room in rooms.ROOMS] == [8, 32, 32, 4]
   updates = lambda x: x.method.epochs * x.method.updates_per_epoch
   for name in 'masking', 'smoothing', 'size':
     assert varied.HALF in figures.FIGURES[name].caption

@@ -2,6 +2,7 @@
 
 import math
 
+from experiments.reproduce import cells
 from experiments.reproduce import figure
 from experiments.reproduce.figures import varied
 
@@ -16,7 +17,7 @@ def _varied(window: int, theirs: str) -> varied.Varied:
   reach = _LAYERS * (window - 1) + 1
   return varied.Varied(
       f'{reach / _EPISODE:.1f}', f'{reach} steps',
-      varied.key_to_door(f'model.window={window}'),
+      cells.cell('key_to_door', f'model.window={window}'),
       theirs and f'context/{theirs}')
 
 
